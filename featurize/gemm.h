@@ -1,0 +1,34 @@
+/* Matrix products on oneDNN, one thread a call, equal bits wherever a row stands.
+ *
+ * Measured with oneDNN 2.6.3 (see DESIGN): products change a row with M and with threads, so rows go through fixed tiles (the last
+ * zero-padded), primitives are made for one thread with a user scratchpad, and a `struct gemm` belongs to one thread. f32 accumulates in f32; NUMERICS_BF16 rounds both inputs
+ * to bf16 and accumulates in f32; on a CPU without bf16 instructions that is emulated or slow: gemm_bf16_is_fast says which `--numerics auto` takes.
+ * Library: oneDNN (with featurize/conv.c the only includers).
+ */
+#ifndef FEATURIZE_GEMM_H
+#define FEATURIZE_GEMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "featurize/exec.h"
+#include "featurize/params.h"
+
+struct gemm *gemm_new(struct error *err) MUST_CHECK;
+void gemm_free(struct gemm *g);
+bool gemm_bf16_is_fast(void);
+/* oneDNN's version and the ISA it runs with: part of a fingerprint's numerics note. Static text. */
+const char *gemm_library(void);
+
+/* Packs every 2-D weight named ".weight" of p that op_linear uses, once, for numerics. Owned: packed_free. Weights must not change after. */
+struct packed *packed_new(const struct params *p, enum numerics numerics, struct error *err) MUST_CHECK;
+void packed_free(struct packed *k);
+
+/* y = x W^T + b (b may be NULL). Uses packed[weight] when packed != NULL. A row's result depends on nothing but that row. // x (M, K), w [N, K], y (M, N) */
+int gemm_linear(struct gemm *g, enum numerics numerics, const struct packed *packed, int weight, int64_t m, int64_t n, int64_t k,
+                const float *x, const float *w, const float *b, float *y, struct error *err) MUST_CHECK;
+/* General C = alpha op(A) op(B) + beta C for gradients and attention; row-major, leading dimensions ld*; one thread. */
+int gemm_product(struct gemm *g, enum numerics numerics, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
+                 const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc, struct error *err) MUST_CHECK;
+
+#endif

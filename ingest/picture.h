@@ -1,0 +1,42 @@
+/* Untrusted pictures to upright RGB.
+ *
+ *     struct picture p = {0};
+ *     picture_decode(bytes, n, &limits, true, &p, &err);   // p.rgb (h, w, 3)
+ *     picture_release(&p);
+ *
+ * Recognised by content, never by name: JPEG, PNG, WebP; another known format is refused by name. Pixels equal Pillow 9.4's convert("RGB") after
+ * ImageOps.exif_transpose, except 16-bit grey, which keeps the high byte. Alpha is dropped, CMYK/YCCK taken as inverted (Adobe). Sizes are checked before
+ * anything is decoded or allocated. A picture that Pillow refuses (truncated) is refused.
+ * Threading: pure functions; any thread. Errors: ERR_DATA with err.text, and a stable reason word in picture.reason.
+ */
+#ifndef INGEST_PICTURE_H
+#define INGEST_PICTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/corpus.h"
+#include "store/error.h"
+
+struct picture_limits {
+    uint64_t max_pixels; /* width * height */
+    uint32_t max_side_px;
+    uint64_t max_bytes;  /* of the file */
+};
+struct picture_limits picture_limits_default(void); /* 178,956,970 pixels (Pillow's), 65,500, 256 MiB */
+
+struct picture {
+    uint8_t *rgb; // (height_px, width_px, 3) upright; owned
+    uint32_t width_px, height_px;
+    uint8_t format;      /* enum corpus_image_format */
+    uint8_t orientation; /* EXIF, 1..8; already applied unless told otherwise */
+    const char *reason;  /* set on failure: "truncated", "unsupported-format", "too-large", "broken-jpeg", ...; static */
+};
+
+/* apply_orientation false: as stored (Hugging Face processors without a loader). */
+int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits, bool apply_orientation, struct picture *p, struct error *err) MUST_CHECK;
+void picture_release(struct picture *p);
+enum corpus_image_format picture_sniff(const void *bytes, size_t n, const char **name); /* name: "JPEG", "GIF", ...; static; NULL when unknown */
+
+#endif
