@@ -58,3 +58,9 @@ $(build)/clipstill: $(cli_obj) $(lib)
 
 clipstill: $(build)/clipstill ## build ./clipstill
 	@cp -f $< $@
+
+.PHONY: lib clipstill t-%
+lib: $(lib) ## build the library only
+
+t-%: $(build)/tests/test_% ## build and run one unit test: make t-codec
+	$<
