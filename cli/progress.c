@@ -1,0 +1,138 @@
+/* Progress, log and signals of the command line; see progress.h. */
+#include "cli/progress.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/option.h"
+
+static volatile sig_atomic_t signal_seen;
+static struct {
+    bool line_open, terminal;
+    double last_s, start_s;
+    char what[64];
+    uint64_t first_done;
+} state;
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void on_signal(int n)
+{
+    if (signal_seen) _exit(128 + n);
+    signal_seen = n;
+}
+
+void progress_end(void)
+{
+    if (state.line_open) fputc('\n', stderr);
+    state.line_open = false;
+}
+
+static void json_line(const char *what, uint64_t done, uint64_t total, uint64_t n_reject, uint64_t n_hit)
+{
+    fprintf(stderr,
+            "{\"progress\":\"%s\",\"done\":%" PRIu64 ",\"total\":%" PRIu64 ",\"rejects\":%" PRIu64
+            ",\"hits\":%" PRIu64 "}\n",
+            what, done, total, n_reject, n_hit);
+}
+
+static void terminal_line(const char *what, uint64_t done, uint64_t total, uint64_t n_reject,
+                          uint64_t n_hit, double now)
+{
+    double rate = now > state.start_s ? (double)(done - state.first_done) / (now - state.start_s) : 0;
+    fprintf(stderr, "\r%s %" PRIu64, what, done);
+    if (total) fprintf(stderr, "/%" PRIu64, total);
+    fprintf(stderr, "  %.0f/s", rate);
+    if (total > done && rate > 0) {
+        uint64_t left = (uint64_t)((double)(total - done) / rate);
+        fprintf(stderr, "  %" PRIu64 ":%02" PRIu64 " left", left / 60, left % 60);
+    }
+    if (n_hit) fprintf(stderr, "  %" PRIu64 " hits", n_hit);
+    if (n_reject) fprintf(stderr, "  %" PRIu64 " rejects", n_reject);
+    fputs("    ", stderr);
+    state.line_open = true;
+}
+
+static void on_progress(void *context, const char *what, uint64_t done, uint64_t total,
+                        uint64_t n_reject, uint64_t n_hit)
+{
+    (void)context;
+    bool json = !strcmp(option_globals.progress, "json");
+    if (option_globals.quiet || (!json && !state.terminal)) return;
+    double now = now_s();
+    if (strncmp(state.what, what, sizeof state.what - 1)) {
+        progress_end();
+        snprintf(state.what, sizeof state.what, "%s", what);
+        state.start_s = now;
+        state.first_done = done;
+        state.last_s = 0;
+    }
+    if (now - state.last_s < 1.0 / 6 && done != total) return;
+    state.last_s = now;
+    if (json)
+        json_line(what, done, total, n_reject, n_hit);
+    else
+        terminal_line(what, done, total, n_reject, n_hit, now);
+}
+
+static void on_warn(void *context, const char *text)
+{
+    (void)context;
+    if (option_globals.quiet) return;
+    progress_end();
+    fprintf(stderr, "clipstill: %s\n", text);
+}
+
+static void on_curve(void *context, const char *json)
+{
+    (void)context;
+    if (!option_globals.verbose && strcmp(option_globals.progress, "json")) return;
+    progress_end();
+    fprintf(stderr, "%s\n", json);
+}
+
+static bool on_stopped(void *context)
+{
+    (void)context;
+    return signal_seen != 0;
+}
+
+const struct report *progress_start(void)
+{
+    static const struct report report = {NULL, on_progress, on_warn, on_curve, on_stopped};
+    static const int signals[] = {SIGINT, SIGTERM, SIGUSR1, SIGHUP};
+    struct sigaction act;
+    memset(&act, 0, sizeof act);
+    act.sa_handler = on_signal;
+    sigemptyset(&act.sa_mask);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &act, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    state.terminal = isatty(STDERR_FILENO) && strcmp(option_globals.progress, "none");
+    return &report;
+}
+
+int progress_signal(void)
+{
+    return signal_seen;
+}
+
+void progress_say(const char *fmt, ...)
+{
+    if (option_globals.quiet) return;
+    progress_end();
+    va_list ap;
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+}
