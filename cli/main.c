@@ -1,0 +1,95 @@
+/* clipstill: finds the command, parses its options, runs it, maps what it returned to the exit code. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "cli/threads.h"
+
+static struct command *const commands[] = {
+    &cmd_ingest, &cmd_featurize, &cmd_shrink, &cmd_distill, &cmd_align,  &cmd_eval,   &cmd_embed,
+    &cmd_bench,  &cmd_stat,      &cmd_verify, &cmd_dump,    &cmd_export, &cmd_import,
+};
+#define N_COMMANDS ((int)(sizeof commands / sizeof *commands))
+
+static const char exit_codes[] =
+    "exit codes: 0 done; 1 failed; 2 usage; 3 done, with rejects within the budget; 4 budget exceeded or a\n"
+    "quality gate failed; 5 store corrupt or incompatible; 6 locked by another run; 7 out of disk or memory;\n"
+    "128+n stopped by signal n after a clean commit. Running the same command again is how one resumes.\n";
+
+static void print_overview(FILE *out)
+{
+    fprintf(out, "usage: clipstill COMMAND [options]\n\n"
+                 "Compute the teacher once. Retrain the student every night, on a CPU, from the cache.\n\n");
+    for (int i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(out, "\nclipstill COMMAND --help tells more.  clipstill help --markdown | --man prints the reference.\n\n%s",
+            exit_codes);
+}
+
+/* The whole reference in one format, from the same option tables. */
+static int print_reference(const char *format)
+{
+    enum option_style style = !strcmp(format, "--man") ? OPTION_MAN : OPTION_MARKDOWN;
+    if (style == OPTION_MAN)
+        printf(".TH CLIPSTILL 1 \"\" \"clipstill %s\"\n.SH NAME\nclipstill \\- distil multilingual "
+               "vision-language models from a feature cache\n.SH COMMANDS\n",
+               CLIPSTILL_VERSION);
+    for (int i = 0; i < N_COMMANDS; i++) option_describe(commands[i], style, stdout);
+    if (style == OPTION_MAN) printf(".SH EXIT STATUS\n%s", exit_codes);
+    return 0;
+}
+
+static struct command *find_command(const char *word, struct error *err)
+{
+    const char *names[N_COMMANDS];
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (!strcmp(commands[i]->name, word)) return commands[i];
+        names[i] = commands[i]->name;
+    }
+    const char *near = option_nearest(word, names, N_COMMANDS);
+    error_set(err, ERR_USAGE, "'%s' is no command%s%s%s; clipstill --help lists them", word,
+              near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return NULL;
+}
+
+static int run_command(int argc, char **argv, struct error *err)
+{
+    struct command *c = find_command(argv[1], err);
+    if (!c) return ERR_USAGE;
+    int rc = option_parse(c, argc - 2, argv + 2, err);
+    if (rc < 0) return rc;
+    if (rc == 1) {
+        option_describe(c, OPTION_HELP, stdout);
+        return 0;
+    }
+    threads_set((int)option_globals.threads);
+    return c->run(c, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = {0};
+    if (argc < 2) {
+        print_overview(stderr);
+        return 2;
+    }
+    const char *word = argv[1];
+    if (!strcmp(word, "--version")) return printf("clipstill %s\n", CLIPSTILL_VERSION) < 0;
+    if (!strcmp(word, "help") && argc > 2 && argv[2][0] == '-') return print_reference(argv[2]);
+    if (!strcmp(word, "help") && argc > 2) {
+        argv[1] = argv[2];
+        argv[2] = (char *)"--help";
+    } else if (!strcmp(word, "help") || !strcmp(word, "--help") || !strcmp(word, "-h")) {
+        print_overview(stdout);
+        return 0;
+    }
+    int rc = run_command(argc, argv, &err);
+    progress_end();
+    if (rc < 0) fprintf(stderr, "clipstill: %s\n", *err.text ? err.text : error_word(rc));
+    if (rc >= 0 && (fflush(stdout) || ferror(stdout))) {
+        fprintf(stderr, "clipstill: could not write the answer to standard output\n");
+        rc = ERR_IO;
+    }
+    return command_exit_code(rc, progress_signal());
+}

@@ -1,0 +1,57 @@
+#!/bin/bash
+# The house rules that a machine can hold: includes point left along store < ingest < featurize < train < cli, a third-party library is
+# included by one file, stems are unique, every stem of a room has its test. `layers.sh [ROOT]`; prints one line a violation, exits 1 if any.
+# `layers.sh --self-test` plants one violation of each kind in a copy and demands that it is found.
+set -u
+export LC_ALL=C
+
+rank() { case $1 in store) echo 0 ;; ingest) echo 1 ;; featurize) echo 2 ;; train) echo 3 ;; cli) echo 4 ;; esac; }
+
+check() {
+    cd "$1" || exit 2
+    local bad=0 f to
+    while read -r f; do
+        while read -r to; do
+            [ "$(rank "$to")" -le "$(rank "${f%%/*}")" ] && continue
+            echo "layers: $f includes rightwards, from ${f%%/*} to $to"; bad=1
+        done < <(sed -nE 's|^#include "(store\|ingest\|featurize\|train\|cli)/.*|\1|p' "$f")
+        grep -nE '^#include "[^/]*"' "$f" | sed "s|^|layers: $f: include from the root, not |" | grep . && bad=1
+    done < <(ls {store,ingest,featurize,train,cli}/*.[ch] {store,ingest,featurize,train,cli}/*.cc 2>/dev/null)
+    # third-party headers: one .c each (oneDNN: gemm.c and conv.c; ICU: the captions and nothing else)
+    local spec
+    for spec in lmdb.h:1 zstd.h:1 jpeglib.h:1 webp/decode.h:1 spng.h:1 archive.h:1 jansson.h:1 openssl/:1 sentencepiece:1 unicode/:1 oneapi/dnnl:2; do
+        local n; n=$(grep -lE "^#include <${spec%:*}" store/* ingest/* featurize/* train/* cli/* 2>/dev/null | wc -l)
+        [ "$n" -le "${spec#*:}" ] || { echo "layers: <${spec%:*}> is included by $n files, at most ${spec#*:} may"; bad=1; }
+    done
+    local twice; twice=$(ls {store,ingest,featurize,train,cli}/*.c 2>/dev/null | xargs -n1 basename | sort | uniq -d)
+    [ -z "$twice" ] || { echo "layers: stems that stand twice:" $twice; bad=1; }
+    local stray; stray=$(ls | grep -vxE 'Makefile|README.md|LICENSE|ingest|featurize|store|train|cli|tests|samples|build|clipstill|demo')
+    [ -z "$stray" ] || { echo "layers: at the top level stands what does not belong there:" $stray; bad=1; }
+    grep -lE 'printf\(|exit\(' store/*.c ingest/*.c featurize/*.c train/*.c 2>/dev/null |
+        xargs -r grep -nE '(^|[^a-z_])(v?printf|exit|perror|puts)\(' | sed 's|^|layers: only cli/ prints or exits: |' | grep . && bad=1
+    return $bad
+}
+
+self_test() {
+    local tmp missed=0; tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
+    plant() { # NAME FILE TEXT
+        rm -rf "$tmp/t"; mkdir "$tmp/t"; cp -r store ingest featurize train cli tests Makefile README.md LICENSE "$tmp/t/" 2>/dev/null
+        printf '%s\n' "$3" >>"$tmp/t/$2"
+        if (check "$tmp/t" >/dev/null); then echo "not ok - layers: a planted violation is not seen: $1"; missed=1
+        else echo "ok - layers: sees $1"; fi
+    }
+    plant "an include to the right" store/error.c '#include "train/loss.h"'
+    plant "a library in a second file" store/error.c '#include <jansson.h>
+#include <lmdb.h>'
+    plant "a stem that stands twice" train/error.c '/* twice */'
+    plant "a stage that prints" store/error.c 'void f(void) { printf("x"); }'
+    plant "a stray file at the top" notes.txt 'x'
+    return $missed
+}
+
+if [ "${1:-}" = --self-test ]; then
+    if check . ; then echo "ok - layers: the tree keeps the rules"; rc=0; else echo "not ok - layers: the tree breaks a rule"; rc=1; fi
+    self_test || rc=1
+    exit $rc
+fi
+check "${1:-.}"
