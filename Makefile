@@ -1,4 +1,4 @@
-# clipstill: one Makefile, no recursion. Knobs:
+# clipstill: one Makefile, no recursion. `make help` lists the targets. Knobs:
 CC      ?= gcc
 CXX     ?= g++
 SAN     ?=            # SAN=address,undefined for a sanitizer build
@@ -34,6 +34,11 @@ lib_obj := $(patsubst %,$(build)/%.o,$(lib_src))
 cli_obj := $(patsubst %,$(build)/%.o,$(cli_src))
 test_bin := $(patsubst tests/%.c,$(build)/tests/%,$(test_src))
 lib     := $(build)/libclipstill.a
+# every fuzz target is replayed over its seeds in the plain tests; under libFuzzer it runs by itself (see README)
+fuzz_bin := $(patsubst tests/%.c,$(build)/tests/%,$(wildcard tests/fuzz_*.c))
+fuzz_runs := $(foreach f,$(sort $(fuzz_bin)),"$f tests/seeds/$(patsubst fuzz_%,%,$(notdir $f))")
+bench_bin := $(patsubst tests/%.c,$(build)/tests/%,$(wildcard tests/bench_*.c))
+jobs    := $(shell nproc)
 
 $(build)/%.c.o: %.c
 	@mkdir -p $(@D)
@@ -50,17 +55,64 @@ $(lib): $(lib_obj)
 $(build)/tests/%: $(build)/tests/%.c.o $(lib)
 	$(CC) $(CFLAGS_ALL) $< $(lib) $(LDLIBS) -o $@
 
+$(build)/tests/fuzz_%: $(build)/tests/fuzz_%.c.o $(build)/tests/replay.c.o $(lib)
+	$(CC) $(CFLAGS_ALL) $< $(build)/tests/replay.c.o $(lib) $(LDLIBS) -o $@
+
 $(build)/clipstill: $(cli_obj) $(lib)
 	$(CC) $(CFLAGS_ALL) $(cli_obj) $(lib) $(LDLIBS) -o $@
 
-.PRECIOUS: $(build)/%.c.o
+.PRECIOUS: $(build)/%.c.o $(build)/tests/test_%
 -include $(shell find $(build) -name '*.d' 2>/dev/null)
 
+.PHONY: clipstill lib deps demo test test-long bench install uninstall format format-check clean help
 clipstill: $(build)/clipstill ## build ./clipstill
-	@cp -f $< $@
+	@cp -f $< $@.tmp-make && mv -f $@.tmp-make $@
 
-.PHONY: lib clipstill t-%
 lib: $(lib) ## build the library only
+
+deps: ## install missing Debian packages (DEPS=no: skip)
+	@$(if $(filter no,$(strip $(DEPS))),true,.ci/deps)
+
+# demo and test build in a second make, after the packages are there
+demo: deps ## the main job on the sample corpus, in under four minutes
+	@$(MAKE) --no-print-directory -j$(jobs) clipstill
+	@samples/demo.sh ./clipstill
+
+test: deps ## build and run all tests
+	@$(MAKE) --no-print-directory -j$(jobs) run-tests
+
+run-tests: clipstill $(test_bin) $(fuzz_bin)
+	@tests/run.sh 240 $(sort $(test_bin)) $(fuzz_runs) "bash tests/layers.sh --self-test" $(wildcard tests/cli_*.sh)
+
+test-long: deps ## soaks: kill -9 at random, full disks (minutes)
+	@$(MAKE) --no-print-directory -j$(jobs) clipstill
+	@tests/run.sh 1800 $(wildcard tests/long_*.sh)
+
+bench: deps ## speed and memory, ratios against peers and the machine
+	@$(MAKE) --no-print-directory -j$(jobs) run-bench
+
+run-bench: clipstill $(bench_bin)
+	@for b in $(bench_bin); do $$b || exit 1; done
 
 t-%: $(build)/tests/test_% ## build and run one unit test: make t-codec
 	$<
+
+install: clipstill ## install into $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/clipstill
+	install -m 755 clipstill $(DESTDIR)$(PREFIX)/bin/clipstill
+	./clipstill help --man > $(build)/clipstill.1
+	install -m 644 $(build)/clipstill.1 $(DESTDIR)$(PREFIX)/share/man/man1/clipstill.1
+	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/clipstill
+
+uninstall: ## take away what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/clipstill $(DESTDIR)$(PREFIX)/share/man/man1/clipstill.1
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/clipstill
+
+format: ## clang-format the C files
+	clang-format -i $(rooms:%=%/*.c) cli/*.c tests/*.c
+
+clean: ## remove what was built
+	rm -rf build clipstill
+
+help: ## this list
+	@sed -nE 's/^([a-z%-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20

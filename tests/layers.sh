@@ -33,16 +33,17 @@ check() {
 }
 
 self_test() {
-    local tmp missed=0; tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
-    plant() { # NAME FILE TEXT
+    local missed=0
+    tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
+    plant() { # NAME FILE TEXT [SECOND-FILE]
         rm -rf "$tmp/t"; mkdir "$tmp/t"; cp -r store ingest featurize train cli tests Makefile README.md LICENSE "$tmp/t/" 2>/dev/null
         printf '%s\n' "$3" >>"$tmp/t/$2"
+        [ $# -lt 4 ] || printf '%s\n' "$3" >>"$tmp/t/$4"
         if (check "$tmp/t" >/dev/null); then echo "not ok - layers: a planted violation is not seen: $1"; missed=1
         else echo "ok - layers: sees $1"; fi
     }
     plant "an include to the right" store/error.c '#include "train/loss.h"'
-    plant "a library in a second file" store/error.c '#include <jansson.h>
-#include <lmdb.h>'
+    plant "a library in a second file" store/error.c '#include <lmdb.h>' store/memory.c
     plant "a stem that stands twice" train/error.c '/* twice */'
     plant "a stage that prints" store/error.c 'void f(void) { printf("x"); }'
     plant "a stray file at the top" notes.txt 'x'
