@@ -8,7 +8,9 @@
  * A `struct json *` is a value of any kind. Values returned by json_get and json_at are borrowed from their
  * root; the json_set* and json_push* functions take ownership of the value they are given. NULL is accepted everywhere as "absent". Building
  * functions return NULL (or ERR_NOMEM) only when memory is out; that is passed on by json_write.
- * Duplicate keys and NUL characters are refused on reading.
+ * Duplicate keys and NUL characters are refused on reading. Text that is no UTF-8 (a file's name) is written with '?'
+ * for its foreign bytes. Names that jansson exports itself (json_object, json_array, json_string, json_copy, json_equal)
+ * must not be used here, or the linker would mix the two: hence json_new_object, json_new_array, json_text, json_clone, json_same.
  */
 #ifndef STORE_JSON_H
 #define STORE_JSON_H
@@ -39,14 +41,14 @@ size_t json_size(const struct json *array_or_object);
 /* The i-th member of an object in the order of the file; 0 or 1 when i is past the end. */
 bool json_member(const struct json *object, size_t i, const char **key, const struct json **value);
 
-const char *json_string(const struct json *j, const char *otherwise); /* borrowed */
+const char *json_text(const struct json *j, const char *otherwise); /* borrowed */
 int64_t json_int(const struct json *j, int64_t otherwise);
 double json_number(const struct json *j, double otherwise);
 bool json_bool(const struct json *j, bool otherwise);
 
-struct json *json_object(void);
-struct json *json_array(void);
-struct json *json_copy(const struct json *j); /* deep */
+struct json *json_new_object(void);
+struct json *json_new_array(void);
+struct json *json_clone(const struct json *j); /* deep */
 void json_set(struct json *object, const char *key, struct json *value); /* value taken */
 void json_set_string(struct json *object, const char *key, const char *value);
 void json_set_int(struct json *object, const char *key, int64_t value);
@@ -60,6 +62,6 @@ void json_push_number(struct json *array, double value);
 enum json_style { JSON_LINE, JSON_PRETTY, JSON_SORTED }; /* JSON_SORTED: one line, keys sorted: canonical */
 /* The text, NUL-terminated; owned: memory_free. Reals are written with 17 digits where needed (round trip). */
 char *json_write(const struct json *j, enum json_style style, struct error *err) MUST_CHECK;
-bool json_equal(const struct json *a, const struct json *b);
+bool json_same(const struct json *a, const struct json *b);
 
 #endif

@@ -41,7 +41,8 @@ void *memory_array(uint64_t n, uint64_t size, uint64_t limit, struct error *err)
     uint64_t whole = (n_bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
     char *raw = countdown_fails() ? NULL : aligned_alloc(ALIGN, whole);
     if (!raw) {
-        error_set(err, ERR_NOMEM, "out of memory: %llu bytes asked for", (unsigned long long)n_bytes);
+        error_set(err, ERR_NOMEM, "out of memory: %llu bytes asked for",
+                  (unsigned long long)n_bytes);
         return NULL;
     }
     memset(raw, 0, whole);
