@@ -26,13 +26,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store/codec.h"
 #include "store/digest.h"
 #include "store/error.h"
 #include "store/json.h"
 #include "store/report.h"
 
 enum featureset_tower { TOWER_IMAGE, TOWER_TEXT };
-enum featureset_storage { STORAGE_F32, STORAGE_F16, STORAGE_Q };
 enum featureset_mode { FEATURESET_READ, FEATURESET_WRITE };
 
 #define FEATURESET_NAME_MAX 100 /* [A-Za-z0-9._@-]+, not starting with a dot */
@@ -43,7 +43,7 @@ struct featureset_spec {
     enum featureset_tower tower;
     uint32_t dim;                       /* values a vector; 1..2^20 */
     uint32_t grid;                      /* G of @GxG: the vector is (G*G, dim/(G*G)) row-major; 0 otherwise */
-    enum featureset_storage storage;
+    enum codec_storage storage;
     float epsilon;                      /* STORAGE_Q: bound on 1 - cos; 0 otherwise */
     const struct json *fingerprint;     /* borrowed from caller on create; from the handle after open */
     const struct json *replay;          /* likewise */

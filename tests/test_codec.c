@@ -1,0 +1,265 @@
+/* The codec's promises: every vector within its bound, codes a pure function, halves exact. Seeds are fixed. */
+#include "store/codec.h"
+
+#include "store/memory.h"
+#include "tests/check.h"
+
+#define DIM_MAX 4096
+
+static uint64_t state = 12345;
+
+static double uniform(void)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return ((double)(state >> 11) + 0.5) / 9007199254740992.0;
+}
+
+static double gauss(void)
+{
+    return sqrt(-2 * log(uniform())) * cos(6.283185307179586 * uniform());
+}
+
+enum shape {
+    GAUSS,
+    HEAVY,
+    SPARSE,
+    OUTLIER,
+    TINY,
+    DENORMAL,
+    HUGE_VALUES,
+    ONE_HOT,
+    CONSTANT,
+    SHAPES
+};
+
+static void make(enum shape shape, float *x, uint32_t dim)
+{
+    for (uint32_t i = 0; i < dim; i++) {
+        double g = gauss();
+        switch (shape) {
+        case HEAVY: g = g * g * g * g * g; break;
+        case SPARSE: g = uniform() < 0.9 ? 0 : fabs(g); break;
+        case OUTLIER: g = i % 97 == 5 ? 40 + g : g; break;
+        case TINY: g *= 1e-30; break;
+        case DENORMAL: g *= 1e-43; break;
+        case HUGE_VALUES: g *= 1e36; break;
+        case ONE_HOT: g = i == dim / 2 ? -3 : 0; break;
+        case CONSTANT: g = 0.25; break;
+        default: break;
+        }
+        x[i] = (float)g;
+    }
+}
+
+static double miss(const float *a, const float *b, uint32_t n)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        ab += (double)a[i] * b[i];
+        aa += (double)a[i] * a[i];
+        bb += (double)b[i] * b[i];
+    }
+    return 1 - ab / (sqrt(aa) * sqrt(bb));
+}
+
+static double length_of(const float *a, uint32_t n)
+{
+    double aa = 0;
+    for (uint32_t i = 0; i < n; i++) aa += (double)a[i] * a[i];
+    return sqrt(aa);
+}
+
+/* Bounds on 1 - cos: f32 2^-47 with room for the f64 sums, f16 2^-23 and what subnormal halves lose. */
+static double bound_of(const struct codec *c, int kind)
+{
+    if (kind == CODEC_RAW || c->storage == STORAGE_F32) return 1e-13;
+    return c->storage == STORAGE_F16 ? 2.5e-7 : (double)c->epsilon;
+}
+
+static void check_one(const struct codec *c, const float *x, uint8_t *code, float *out, int *n_raw)
+{
+    struct error err;
+    float norm;
+    int kind = codec_encode(c, x, code, &norm, &err);
+    CHECK_OK(kind, &err);
+    CHECK(codec_decode(c, kind, code, out));
+    if (length_of(x, c->dim) == 0) {
+        CHECK_EQ(kind, CODEC_ZERO);
+        return;
+    }
+    *n_raw += kind == CODEC_RAW;
+    CHECK(miss(x, out, c->dim) <= bound_of(c, kind));
+    CHECK_NEAR(length_of(out, c->dim), 1, 1e-6);
+    CHECK(fabs(norm - length_of(x, c->dim)) <= length_of(x, c->dim) * 1e-7 + 1e-45);
+}
+
+static const struct {
+    enum codec_storage storage;
+    float epsilon;
+} STORAGES[] = {{STORAGE_F32, 0},   {STORAGE_F16, 0},   {STORAGE_Q, 1e-7f}, {STORAGE_Q, 1e-5f},
+                {STORAGE_Q, 1e-4f}, {STORAGE_Q, 1e-3f}, {STORAGE_Q, 0.1f}};
+
+TEST(every_vector_is_within_its_bound)
+{
+    static const uint32_t DIMS[] = {1, 2, 7, 8, 64, 512, 1000, DIM_MAX};
+    struct error err;
+    float *x = memory_array(DIM_MAX, 4, MEMORY_MAX_SMALL, &err);
+    float *out = memory_array(DIM_MAX, 4, MEMORY_MAX_SMALL, &err);
+    uint8_t *code = memory_array(DIM_MAX, 4, MEMORY_MAX_SMALL, &err);
+    for (size_t s = 0; s < sizeof STORAGES / sizeof *STORAGES; s++)
+        for (size_t d = 0; d < sizeof DIMS / sizeof *DIMS; d++) {
+            struct codec c;
+            CHECK_OK(codec_init(&c, STORAGES[s].storage, DIMS[d], STORAGES[s].epsilon, &err), &err);
+            int n_raw = 0;
+            for (int shape = 0; shape < SHAPES; shape++)
+                for (int i = 0; i < 8; i++) {
+                    make(shape, x, DIMS[d]);
+                    check_one(&c, x, code, out, &n_raw);
+                }
+            if (DIMS[d] >= 512 && c.epsilon >= 1e-5f) CHECK_EQ(n_raw, 0);
+        }
+    memory_free(x);
+    memory_free(out);
+    memory_free(code);
+}
+
+/* The ladder's point: of 300 vectors at the nominal step about half would miss the bound; none is kept raw. */
+TEST(the_ladder_saves_what_the_nominal_step_would_miss)
+{
+    struct error err;
+    struct codec c;
+    CHECK_OK(codec_init(&c, STORAGE_Q, 768, 1e-4f, &err), &err);
+    float *x = memory_array(768, 4, MEMORY_MAX_SMALL, &err);
+    float *out = memory_array(768, 4, MEMORY_MAX_SMALL, &err);
+    uint8_t *code = memory_array(768, 4, MEMORY_MAX_SMALL, &err);
+    int n_raw = 0, n_nominal_misses = 0;
+    double total = 0;
+    for (int i = 0; i < 300; i++) {
+        make(GAUSS, x, 768);
+        double length = length_of(x, 768);
+        for (int j = 0; j < 768; j++) out[j] = (float)rint(x[j] / length / c.step);
+        n_nominal_misses += miss(x, out, 768) > 1e-4;
+        check_one(&c, x, code, out, &n_raw);
+        total += miss(x, out, 768);
+    }
+    CHECK_EQ(n_raw, 0);
+    CHECK(n_nominal_misses > 60);
+    CHECK(total / 300 > 0.9e-4); /* the bound is used up: no needlessly fine codes */
+    memory_free(x);
+    memory_free(out);
+    memory_free(code);
+}
+
+TEST(codes_that_leave_int16_are_kept_raw)
+{
+    struct error err;
+    struct codec c;
+    uint32_t dim = CODEC_MAX_DIM;
+    CHECK_OK(codec_init(&c, STORAGE_Q, dim, 1e-7f, &err), &err);
+    float *x = memory_array(dim, 4, MEMORY_MAX_SMALL, &err);
+    float *out = memory_array(dim, 4, MEMORY_MAX_SMALL, &err);
+    uint8_t *code = memory_array(dim, 4, MEMORY_MAX_SMALL, &err);
+    int n_raw = 0;
+    make(GAUSS, x, dim);
+    x[0] = 3e4f;
+    check_one(&c, x, code, out, &n_raw);
+    CHECK_EQ(n_raw, 1);
+    memory_free(x);
+    memory_free(out);
+    memory_free(code);
+}
+
+TEST(codes_are_a_pure_function)
+{
+    struct error err;
+    struct codec c;
+    CHECK_OK(codec_init(&c, STORAGE_Q, 100, 1e-4f, &err), &err);
+    float x[100], y[100], other[100], norm_x, norm_y;
+    uint8_t *a = memory_array(100, 4, MEMORY_MAX_SMALL, &err);
+    uint8_t *b = memory_array(100, 4, MEMORY_MAX_SMALL, &err);
+    make(OUTLIER, x, 100);
+    make(HEAVY, other, 100);
+    CHECK_EQ(codec_encode(&c, x, a, &norm_x, &err), CODEC_CODED);
+    memset(b, 0xee, 400);
+    CHECK_EQ(codec_encode(&c, other, b, &norm_y, &err), CODEC_CODED);
+    CHECK_EQ(codec_encode(&c, x, b, &norm_y, &err), CODEC_CODED);
+    CHECK(!memcmp(a, b, codec_bytes(&c, CODEC_CODED)));
+    CHECK(norm_x == norm_y);
+    for (int i = 0; i < 100; i++)
+        y[i] = x[i] * 8; /* a power of two moves the norm and nothing else */
+    CHECK_EQ(codec_encode(&c, y, b, &norm_y, &err), CODEC_CODED);
+    CHECK(!memcmp(a, b, codec_bytes(&c, CODEC_CODED)));
+    CHECK(norm_x * 8 == norm_y);
+    memory_free(a);
+    memory_free(b);
+}
+
+TEST(bad_vectors_and_codes_are_refused)
+{
+    struct error err;
+    struct codec c;
+    float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, out[8], norm;
+    float *code = memory_array(8, 4, MEMORY_MAX_SMALL, &err);
+    CHECK_OK(codec_init(&c, STORAGE_Q, 8, 1e-4f, &err), &err);
+    x[3] = NAN;
+    CHECK_EQ(codec_encode(&c, x, (uint8_t *)code, &norm, &err), ERR_DATA);
+    CHECK_HAS(err.text, "value 3");
+    x[3] = -INFINITY;
+    CHECK_EQ(codec_encode(&c, x, (uint8_t *)code, &norm, &err), ERR_DATA);
+    x[3] = x[4] = 3e38f;
+    CHECK_EQ(codec_encode(&c, x, (uint8_t *)code, &norm, &err), ERR_DATA);
+    CHECK_HAS(err.text, "length");
+    memset(code, 0, 32);
+    CHECK(!codec_decode(&c, CODEC_CODED, (uint8_t *)code, out));
+    code[2] = NAN;
+    CHECK(!codec_decode(&c, CODEC_RAW, (uint8_t *)code, out));
+    CHECK_OK(codec_init(&c, STORAGE_F16, 8, 0, &err), &err);
+    memset(code, 0x7c, 32);
+    CHECK(!codec_decode(&c, CODEC_CODED, (uint8_t *)code, out));
+    CHECK_EQ(codec_init(&c, STORAGE_F32, 0, 0, &err), ERR_USAGE);
+    CHECK_EQ(codec_init(&c, STORAGE_F32, CODEC_MAX_DIM + 1, 0, &err), ERR_USAGE);
+    CHECK_EQ(codec_init(&c, STORAGE_Q, 8, 0, &err), ERR_USAGE);
+    CHECK_EQ(codec_init(&c, STORAGE_Q, 8, NAN, &err), ERR_USAGE);
+    memory_free(code);
+}
+
+/* Value of a finite half by definition. */
+static double half_value(unsigned h)
+{
+    int e = h >> 10 & 31, m = h & 1023;
+    double v = e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
+    return h & 0x8000 ? -v : v;
+}
+
+TEST(all_65536_halves)
+{
+    for (unsigned h = 0; h < 65536; h++) {
+        float f = codec_float_of((uint16_t)h);
+        if ((h & 0x7fff) > 0x7c00) {
+            CHECK(isnan(f) && isnan(codec_float_of(codec_half_of(f))));
+            continue;
+        }
+        if ((h & 0x7fff) == 0x7c00)
+            CHECK(isinf(f) && (f < 0) == (h >> 15));
+        else
+            CHECK((double)f == half_value(h));
+        CHECK_EQ(codec_half_of(f), h);
+    }
+}
+
+/* Between each two neighbours: the midpoint goes to the even one, and what is just beside it to the nearer. */
+TEST(halves_round_to_nearest_even)
+{
+    for (unsigned h = 0; h < 0x7bff; h++) {
+        float middle = (float)((half_value(h) + half_value(h + 1)) / 2); /* exact: one bit more */
+        CHECK_EQ(codec_half_of(middle), h & 1 ? h + 1 : h);
+        CHECK_EQ(codec_half_of(nextafterf(middle, 0)), h);
+        CHECK_EQ(codec_half_of(nextafterf(middle, INFINITY)), h + 1);
+        CHECK_EQ(codec_half_of(-middle), 0x8000 | (h & 1 ? h + 1 : h));
+    }
+    CHECK_EQ(codec_half_of(65519.9f), 0x7bff);
+    CHECK_EQ(codec_half_of(65520.0f), 0x7c00);
+    CHECK_EQ(codec_half_of(1e-40f), 0);
+}
+
+TEST_MAIN
