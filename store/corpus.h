@@ -98,7 +98,9 @@ int corpus_add_pair(struct corpus *c, const struct corpus_pair *pair, const char
  * changed. */
 int corpus_add_id(struct corpus *c, uint16_t source, const char *id, const uint8_t key[DIGEST_BYTES],
                   struct error *err) MUST_CHECK;
-int corpus_add_reject(struct corpus *c, const struct corpus_reject *reject, struct error *err) MUST_CHECK;
+/* A reject is identified by (source, line, reason, record): one that is already quarantined changes nothing and says
+ * *is_new = false, so that a repeated run counts only what it rejected newly. is_new may be NULL. */
+int corpus_add_reject(struct corpus *c, const struct corpus_reject *reject, bool *is_new, struct error *err) MUST_CHECK;
 /* The id of a name, made when new (WRITE, inside a batch). At most 65534 a kind. */
 int corpus_intern(struct corpus *c, enum corpus_name_kind kind, const char *name, uint16_t *id,
                   struct error *err) MUST_CHECK;
