@@ -45,6 +45,20 @@ TEST(clusters_widen_the_interval)
     CHECK(together.high - together.low > 2 * (alone.high - alone.low));
 }
 
+TEST(parts_are_averaged_each_by_itself)
+{
+    struct error err = {0};
+    float a[] = {1, 1, 1, 1}, b[] = {0, 1};
+    int32_t ca[] = {0, 0, 1, 1}, cb[] = {0, 1};
+    struct measure_part parts[] = {{4, a, ca}, {2, b, cb}, {0, NULL, NULL}};
+    struct measure m;
+    CHECK_OK(measure_parts(3, parts, 2, 5, 0, &m, &err), &err);
+    CHECK_NEAR(m.value, 0.75, 1e-12); /* (1 + 1/2) / 2, not 5/6 */
+    CHECK_EQ(m.n, 6);
+    CHECK_NEAR(m.low, 0.5, 1e-12); /* cluster 0 drawn twice */
+    CHECK_NEAR(m.high, 1, 1e-12);
+}
+
 TEST(no_query_gives_no_number)
 {
     struct error err = {0};

@@ -19,7 +19,17 @@ struct measure {
 
 #define MEASURE_RESAMPLES 1000
 
-/* Mean of hit[0..n) with its interval. cluster[i] in [0, n_clusters) says which queries are drawn together; NULL: each alone. */
+/* Queries that are averaged by themselves before the parts are averaged: the directions of a mean recall, the classes of a mean accuracy. */
+struct measure_part {
+    int64_t n;
+    const float *hit;       // (n)
+    const int32_t *cluster; // (n) in [0, n_clusters): which queries are drawn together
+};
+
+/* The mean over the parts of the mean of each (parts without queries do not count). */
+int measure_parts(int n_parts, const struct measure_part *parts, int32_t n_clusters, uint64_t seed, double chance, struct measure *m,
+                  struct error *err) MUST_CHECK;
+/* Mean of hit[0..n). cluster NULL: each query alone. */
 int measure_mean(int64_t n, const float *hit, const int32_t *cluster, int32_t n_clusters, uint64_t seed, double chance,
                  struct measure *m, struct error *err) MUST_CHECK;
 /* Probability that a random ranking of n_candidates puts one of n_positives into the top k. */
