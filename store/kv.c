@@ -1,0 +1,600 @@
+/* Ordered tables over LMDB; see kv.h for what is promised.
+ *
+ * LMDB's own rules, and where they are kept:
+ * - an environment is opened once a process: `environments`, a list under one mutex (a forked child ignores its parent's);
+ * - the map is resized only while no transaction of the process is open: counted in struct kv under the same mutex;
+ * - a full map ends a transaction: `grow_and_replay`;
+ * - pages that were freed in the transaction that made them are never written, so that a healthy file may end before its last page:
+ *   `keep_length` extends it after such a commit, and a file that is shorter at opening has been cut.
+ * Readers map far more than there is: address space costs nothing, and they need not follow every growth.
+ */
+#include "store/kv.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "store/file.h"
+#include "store/kvlog.h"
+#include "store/lock.h"
+#include "store/memory.h"
+
+#define DATA_FILE      "data.mdb"
+#define MAX_TABLES     16
+#define MAX_READERS    510
+#define FIRST_MAP      ((uint64_t)64 << 20)
+#define READER_RESERVE ((uint64_t)64 << 30) /* address space a reader maps beyond the file */
+#define DISK_SLACK     ((uint64_t)1 << 20)  /* bytes left free on the disk by a commit */
+
+struct kv {
+    struct kv *next; /* in environments */
+    MDB_env *env;
+    struct lock *lock; /* writers */
+    char *folder;
+    const char *const *tables;
+    int n_tables, refs;
+    enum kv_mode mode;
+    MDB_dbi dbi[MAX_TABLES];
+    dev_t device;
+    ino_t inode;
+    pid_t process;
+    int n_reading; /* transactions open now */
+    bool is_writing;
+    struct kvlog log;
+};
+
+struct kv_txn {
+    struct kv *kv;
+    MDB_txn *txn;
+    int n_cursors;
+    bool is_writing;
+};
+
+struct kv_cursor {
+    struct kv_txn *txn;
+    MDB_cursor *cur;
+};
+
+static pthread_mutex_t guard =
+    PTHREAD_MUTEX_INITIALIZER; /* environments, and the counters in each */
+static struct kv *environments;
+
+static int fail(const char *folder, const char *what, int rc, struct error *err)
+{
+    const char *why = mdb_strerror(rc);
+    switch (rc) {
+    case MDB_VERSION_MISMATCH:
+        return error_set(err, ERR_INCOMPATIBLE, "%s: made by another version of LMDB (%s)", folder,
+                         why);
+    case MDB_INVALID:
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_PANIC:
+        return error_set(err, ERR_CORRUPT, "%s: %s: the data file is damaged (%s)", folder, what,
+                         why);
+    case MDB_KEYEXIST:
+        return error_set(err, ERR_CORRUPT, "%s: %s: an appended key is not behind the last one",
+                         folder, what);
+    case MDB_BAD_VALSIZE:
+        return error_set(err, ERR_USAGE, "%s: %s: a key has 1 to 511 bytes", folder, what);
+    case MDB_READERS_FULL:
+        return error_set(err, ERR_IO, "%s: %s: more than %d readers at once", folder, what,
+                         MAX_READERS);
+    default: break;
+    }
+    if (rc <= 0) return error_set(err, ERR_IO, "%s: %s: %s", folder, what, why);
+    errno = rc;
+    return error_errno(err, "%s: %s", folder, what);
+}
+
+/* Maps and locks of several machines do not see each other. */
+static int refuse_network(const char *folder, struct error *err)
+{
+    static const struct {
+        unsigned long magic;
+        const char *name;
+    } networks[] = {
+        {0x6969, "NFS"},        {0xff534d42, "CIFS"}, {0xfe534d42, "SMB2"},   {0x517b, "SMB"},
+        {0x01021997, "9P"},     {0x5346414f, "AFS"},  {0x73757245, "Coda"},   {0x00c36400, "Ceph"},
+        {0x0bd00bd0, "Lustre"}, {0x47504653, "GPFS"}, {0x19830326, "BeeGFS"},
+    };
+    struct statfs s;
+    if (statfs(folder, &s) < 0) return error_errno(err, "%s", folder);
+    for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
+        if (((unsigned long)s.f_type & 0xffffffff) == networks[i].magic)
+            return error_set(err, ERR_USAGE,
+                             "%s: lies on a network file system (%s), on which a memory-mapped "
+                             "store is not safe; "
+                             "use a local disk",
+                             folder, networks[i].name);
+    return 0;
+}
+
+/* A handle of this process on the same data file, or NULL. Under guard. */
+static struct kv *already_open(const char *data_path)
+{
+    struct stat st;
+    if (stat(data_path, &st) < 0) return NULL;
+    for (struct kv *kv = environments; kv; kv = kv->next)
+        if (kv->process == getpid() && kv->device == st.st_dev && kv->inode == st.st_ino) return kv;
+    return NULL;
+}
+
+static int share(struct kv *kv, const struct kv_config *config, struct error *err)
+{
+    if (kv->mode == KV_READ && config->mode == KV_READ && kv->tables == config->tables) {
+        kv->refs++;
+        return 0;
+    }
+    if (kv->mode != KV_READ && config->mode != KV_READ)
+        return error_set(err, ERR_LOCKED, "%s: this process is writing here already", kv->folder);
+    return error_set(err, ERR_USAGE,
+                     "%s: is open in this process already, and not for reading alone", kv->folder);
+}
+
+/* Refuses a file that was cut: what its head speaks of must be there before anything else is touched. */
+static int check_length(struct kv *kv, struct error *err)
+{
+    MDB_envinfo info;
+    MDB_stat stat_;
+    mdb_env_info(kv->env, &info);
+    mdb_env_stat(kv->env, &stat_);
+    uint64_t claimed = ((uint64_t)info.me_last_pgno + 1) * stat_.ms_psize,
+             found = kv_file_bytes(kv);
+    if (found >= claimed) return 0;
+    return error_set(
+        err, ERR_CORRUPT,
+        "%s/" DATA_FILE
+        ": is cut off: its head speaks of %llu bytes, %llu are there; restore it from a copy",
+        kv->folder, (unsigned long long)claimed, (unsigned long long)found);
+}
+
+/* After a commit; see the head of this file. */
+static int keep_length(struct kv *kv, struct error *err)
+{
+    if (check_length(kv, NULL) == 0) return 0;
+    MDB_envinfo info;
+    MDB_stat stat_;
+    mdb_filehandle_t fd;
+    mdb_env_info(kv->env, &info);
+    mdb_env_stat(kv->env, &stat_);
+    mdb_env_get_fd(kv->env, &fd);
+    if (ftruncate(fd, (off_t)((info.me_last_pgno + 1) * stat_.ms_psize)) < 0 || fsync(fd) < 0)
+        return error_errno(err, "%s/" DATA_FILE ": extending", kv->folder);
+    return 0;
+}
+
+/* mdb_env_open with a map of `map_bytes` (0: as stored). Leaves env NULL on failure. */
+static int open_environment(struct kv *kv, uint64_t map_bytes)
+{
+    unsigned flags = MDB_NOTLS;
+    if (kv->mode == KV_READ) flags |= MDB_RDONLY;
+    if (kv->mode == KV_BUILDING) flags |= MDB_NOSYNC;
+    int rc = mdb_env_create(&kv->env);
+    if (rc) return rc;
+    rc = mdb_env_set_maxdbs(kv->env, MAX_TABLES);
+    if (!rc) rc = mdb_env_set_maxreaders(kv->env, MAX_READERS);
+    if (!rc && map_bytes) rc = mdb_env_set_mapsize(kv->env, map_bytes);
+    if (!rc) rc = mdb_env_open(kv->env, kv->folder, flags, 0666);
+    if (rc) {
+        mdb_env_close(kv->env);
+        kv->env = NULL;
+    }
+    return rc;
+}
+
+static int open_tables(struct kv *kv, struct error *err)
+{
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(kv->env, NULL, kv->mode == KV_READ ? MDB_RDONLY : 0, &txn);
+    for (int i = 0; !rc && i < kv->n_tables; i++) {
+        rc = mdb_dbi_open(txn, kv->tables[i], kv->mode == KV_READ ? 0 : MDB_CREATE, &kv->dbi[i]);
+        if (rc != MDB_NOTFOUND && rc != MDB_INCOMPATIBLE) continue;
+        mdb_txn_abort(txn);
+        return error_set(err, ERR_INCOMPATIBLE,
+                         "%s: has no table \"%s\": not made by this version of clipstill",
+                         kv->folder, kv->tables[i]);
+    }
+    if (rc)
+        mdb_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn); /* of a read too: that is what keeps the table handles */
+    return rc ? fail(kv->folder, "opening its tables", rc, err) : 0;
+}
+
+static void kv_free(struct kv *kv)
+{
+    if (kv->env) mdb_env_close(kv->env);
+    lock_release(kv->lock);
+    kvlog_release(&kv->log);
+    memory_free(kv->folder);
+    memory_free(kv);
+}
+
+/* Opens kv->env, checked, with its tables. data_path: of kv->folder. */
+static int open_checked(struct kv *kv, const char *data_path, uint64_t first_map, struct error *err)
+{
+    uint64_t size = file_size(data_path);
+    if (size && size < 2 * 4096)
+        return error_set(err, ERR_CORRUPT, "%s: is cut off: %llu bytes are less than its head",
+                         data_path, (unsigned long long)size);
+    int mdb_rc = 0;
+    if (kv->mode == KV_READ) {
+        mdb_rc = open_environment(kv, size + READER_RESERVE);
+        if (mdb_rc == ENOMEM) mdb_rc = open_environment(kv, 0);
+    } else {
+        mdb_rc = open_environment(kv, size ? 0 : first_map);
+    }
+    if (mdb_rc) return fail(kv->folder, "opening the store", mdb_rc, err);
+    int rc = check_length(kv, err);
+    if (rc < 0) return rc;
+    if (kv->mode != KV_READ && (mdb_rc = mdb_reader_check(kv->env, NULL)))
+        return fail(kv->folder, "clearing dead readers", mdb_rc, err);
+    rc = open_tables(kv, err);
+    if (rc < 0) return rc;
+    if (kv->mode == KV_WRITE && size == 0) rc = file_sync_folder(kv->folder, err);
+    if (rc < 0) return rc;
+    struct stat st;
+    if (stat(data_path, &st) < 0) return error_errno(err, "%s", data_path);
+    kv->device = st.st_dev;
+    kv->inode = st.st_ino;
+    return 0;
+}
+
+int kv_open(struct kv **out, const char *folder, const struct kv_config *config, struct error *err)
+{
+    struct kv *kv = NULL;
+    char *data_path = NULL;
+    int rc = 0;
+    pthread_mutex_lock(&guard);
+    if (config->n_tables > MAX_TABLES) {
+        rc = error_set(err, ERR_USAGE, "%s: at most %d tables", folder, MAX_TABLES);
+        goto done;
+    }
+    data_path = file_join(folder, DATA_FILE, err);
+    if (!data_path) rc = ERR_NOMEM;
+    if (rc == 0 && config->mode != KV_READ) rc = file_make_folder(folder, err);
+    if (rc == 0 && config->mode == KV_READ && !file_exists(data_path))
+        rc = error_set(err, ERR_NOT_FOUND, "%s: there is no store here", folder);
+    if (rc == 0) rc = refuse_network(folder, err);
+    if (rc < 0) goto done;
+    struct kv *other = already_open(data_path);
+    if (other) {
+        rc = share(other, config, err);
+        if (rc == 0) *out = other;
+        goto done;
+    }
+    kv = memory_array(1, sizeof *kv, MEMORY_MAX_SMALL, err);
+    if (!kv || !(kv->folder = memory_string(folder, err))) {
+        rc = ERR_NOMEM;
+        goto done;
+    }
+    kv->mode = config->mode;
+    kv->tables = config->tables;
+    kv->n_tables = config->n_tables;
+    kv->refs = 1;
+    kv->process = getpid();
+    if (kv->mode != KV_READ) rc = lock_take(&kv->lock, folder, err);
+    if (rc == 0)
+        rc = open_checked(kv, data_path, config->map_bytes ? config->map_bytes : FIRST_MAP, err);
+    if (rc < 0) goto done;
+    kv->next = environments;
+    environments = kv;
+    *out = kv;
+    kv = NULL;
+done:
+    pthread_mutex_unlock(&guard);
+    if (kv) kv_free(kv);
+    memory_free(data_path);
+    return rc;
+}
+
+void kv_close(struct kv *kv)
+{
+    if (!kv || kv->process != getpid())
+        return; /* a forked child leaves its parent's environment alone */
+    pthread_mutex_lock(&guard);
+    bool is_last = --kv->refs == 0;
+    for (struct kv **p = &environments; is_last && *p; p = &(*p)->next)
+        if (*p == kv) {
+            *p = kv->next;
+            break;
+        }
+    if (is_last) kv_free(kv);
+    pthread_mutex_unlock(&guard);
+}
+
+int kv_sync(struct kv *kv, struct error *err)
+{
+    int rc = mdb_env_sync(kv->env, 1);
+    return rc ? fail(kv->folder, "syncing", rc, err) : file_sync_folder(kv->folder, err);
+}
+
+uint64_t kv_file_bytes(const struct kv *kv)
+{
+    struct stat st;
+    mdb_filehandle_t fd;
+    return mdb_env_get_fd(kv->env, &fd) == 0 && fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+uint64_t kv_map_bytes(const struct kv *kv)
+{
+    MDB_envinfo info;
+    mdb_env_info(kv->env, &info);
+    return info.me_mapsize;
+}
+
+/* mdb_txn_begin that follows a map grown by another process. Under guard. */
+static int begin(struct kv *kv, unsigned flags, MDB_txn **txn, struct error *err)
+{
+    int rc = mdb_txn_begin(kv->env, NULL, flags, txn);
+    if (rc == MDB_MAP_RESIZED && kv->n_reading == 0 && !kv->is_writing) {
+        rc = mdb_env_set_mapsize(kv->env, 0);
+        if (!rc) rc = mdb_txn_begin(kv->env, NULL, flags, txn);
+    }
+    return rc ? fail(kv->folder, "beginning a transaction", rc, err) : 0;
+}
+
+static int begin_any(struct kv *kv, bool is_writing, struct kv_txn **out, struct error *err)
+{
+    struct kv_txn *t = memory_array(1, sizeof *t, MEMORY_MAX_SMALL, err);
+    if (!t) return ERR_NOMEM;
+    int rc = 0;
+    pthread_mutex_lock(&guard);
+    if (is_writing && kv->mode == KV_READ)
+        rc = error_set(err, ERR_USAGE, "%s: is open for reading only", kv->folder);
+    else if (kv->is_writing || (is_writing && kv->n_reading))
+        rc = error_set(err, ERR_USAGE, "%s: another transaction of this writer is still open",
+                       kv->folder);
+    if (rc == 0 && is_writing) mdb_reader_check(kv->env, NULL);
+    if (rc == 0) rc = begin(kv, is_writing ? 0 : MDB_RDONLY, &t->txn, err);
+    if (rc == 0) {
+        kv->is_writing = is_writing;
+        kv->n_reading += !is_writing;
+    }
+    pthread_mutex_unlock(&guard);
+    if (rc < 0) {
+        memory_free(t);
+        return rc;
+    }
+    t->kv = kv;
+    t->is_writing = is_writing;
+    *out = t;
+    return 0;
+}
+
+int kv_begin_read(struct kv *kv, struct kv_txn **txn, struct error *err)
+{
+    return begin_any(kv, false, txn, err);
+}
+
+int kv_begin_write(struct kv *kv, struct kv_txn **txn, struct error *err)
+{
+    return begin_any(kv, true, txn, err);
+}
+
+/* Forgets a transaction whose MDB_txn is gone. */
+static void end(struct kv_txn *t)
+{
+    struct kv *kv = t->kv;
+    pthread_mutex_lock(&guard);
+    if (t->is_writing) {
+        kv->is_writing = false;
+        kvlog_clear(&kv->log);
+    } else {
+        kv->n_reading--;
+    }
+    pthread_mutex_unlock(&guard);
+    memory_free(t);
+}
+
+void kv_abort(struct kv_txn *t)
+{
+    if (!t) return;
+    if (t->txn && t->kv->process == getpid()) mdb_txn_abort(t->txn);
+    end(t);
+}
+
+static int apply(struct kv_txn *t, const struct kvlog_entry *e)
+{
+    MDB_val k = {e->n_key, (void *)(uintptr_t)e->key},
+            v = {e->n_value, (void *)(uintptr_t)e->value};
+    MDB_dbi dbi = t->kv->dbi[e->table];
+    if (e->kind != KVLOG_DELETE)
+        return mdb_put(t->txn, dbi, &k, &v, e->kind == KVLOG_APPEND ? MDB_APPEND : 0);
+    int rc = mdb_del(t->txn, dbi, &k, NULL);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* The map was full: doubles it, begins again and repeats what the transaction had done. t->txn is NULL after an error. */
+static int grow_and_replay(struct kv_txn *t, struct error *err)
+{
+    struct kv *kv = t->kv;
+    int rc = MDB_MAP_FULL;
+    while (rc == MDB_MAP_FULL) {
+        if (t->txn) mdb_txn_abort(t->txn);
+        t->txn = NULL;
+        rc = mdb_env_set_mapsize(kv->env, kv_map_bytes(kv) * 2);
+        if (!rc) rc = mdb_txn_begin(kv->env, NULL, 0, &t->txn);
+        struct kvlog_entry e;
+        for (size_t at = 0; !rc && kvlog_next(&kv->log, &at, &e);) rc = apply(t, &e);
+    }
+    if (!rc) return 0;
+    if (t->txn) mdb_txn_abort(t->txn);
+    t->txn = NULL;
+    return fail(kv->folder, "growing the map", rc, err);
+}
+
+static int change(struct kv_txn *t, const struct kvlog_entry *e, struct error *err)
+{
+    const char *folder = t->kv->folder;
+    if (!t->is_writing || t->n_cursors || !t->txn)
+        return error_set(err, ERR_USAGE,
+                         "%s: a change needs a sound writing transaction without cursors", folder);
+    int rc = apply(t, e);
+    if (rc && rc != MDB_MAP_FULL) {
+        int code = fail(folder, "writing a record", rc, err);
+        mdb_txn_abort(t->txn);
+        t->txn = NULL;
+        return code;
+    }
+    int logged = kvlog_add(&t->kv->log, e, err);
+    if (logged < 0) {
+        mdb_txn_abort(t->txn);
+        t->txn = NULL;
+        return logged;
+    }
+    return rc == MDB_MAP_FULL ? grow_and_replay(t, err) : 0;
+}
+
+int kv_put(struct kv_txn *t, int table, const void *key, size_t n_key, const void *value,
+           size_t n_value, struct error *err)
+{
+    return change(t, &(struct kvlog_entry){KVLOG_PUT, (uint32_t)table, n_key, n_value, key, value},
+                  err);
+}
+
+int kv_append(struct kv_txn *t, int table, const void *key, size_t n_key, const void *value,
+              size_t n_value, struct error *err)
+{
+    return change(
+        t, &(struct kvlog_entry){KVLOG_APPEND, (uint32_t)table, n_key, n_value, key, value}, err);
+}
+
+int kv_delete(struct kv_txn *t, int table, const void *key, size_t n_key, struct error *err)
+{
+    return change(t, &(struct kvlog_entry){KVLOG_DELETE, (uint32_t)table, n_key, 0, key, NULL},
+                  err);
+}
+
+/* Room on the disk for what the transaction adds. */
+static int check_space(const struct kv *kv, struct error *err)
+{
+    struct statvfs s;
+    if (statvfs(kv->folder, &s) < 0 || s.f_blocks == 0)
+        return 0; /* not known: the write itself will tell */
+    uint64_t available = (uint64_t)s.f_bavail * s.f_frsize, need = kv->log.used + DISK_SLACK;
+    if (available >= need) return 0;
+    return error_set(err, ERR_NOSPACE, "%s: disk full: this commit needs %llu bytes, %llu are free",
+                     kv->folder, (unsigned long long)need, (unsigned long long)available);
+}
+
+int kv_commit(struct kv_txn *t, struct error *err)
+{
+    struct kv *kv = t->kv;
+    int rc = 0, mdb_rc = MDB_MAP_FULL;
+    if (!t->is_writing || !t->txn)
+        rc = error_set(err, ERR_USAGE, "%s: only a sound writing transaction can be committed",
+                       kv->folder);
+    else
+        rc = check_space(kv, err);
+    while (rc == 0 && mdb_rc == MDB_MAP_FULL) {
+        mdb_rc = mdb_txn_commit(t->txn);
+        t->txn = NULL;
+        if (mdb_rc == MDB_MAP_FULL) rc = grow_and_replay(t, err);
+    }
+    if (rc == 0 && mdb_rc) rc = fail(kv->folder, "committing", mdb_rc, err);
+    if (rc == 0) rc = keep_length(kv, err);
+    if (t->txn) mdb_txn_abort(t->txn);
+    end(t);
+    return rc;
+}
+
+static struct kv_bytes bytes_of(MDB_val v)
+{
+    return (struct kv_bytes){v.mv_data, v.mv_size};
+}
+
+static int gone(const struct kv_txn *t, struct error *err)
+{
+    return error_set(err, ERR_USAGE, "%s: the transaction has failed and must be aborted",
+                     t->kv->folder);
+}
+
+int kv_get(struct kv_txn *t, int table, const void *key, size_t n_key, struct kv_bytes *value,
+           struct error *err)
+{
+    if (!t->txn) return gone(t, err);
+    MDB_val k = {n_key, (void *)(uintptr_t)key}, v;
+    int rc = mdb_get(t->txn, t->kv->dbi[table], &k, &v);
+    if (rc == MDB_NOTFOUND) return 0;
+    if (rc) return fail(t->kv->folder, "reading a record", rc, err);
+    *value = bytes_of(v);
+    return 1;
+}
+
+int kv_count(struct kv_txn *t, int table, uint64_t *n, struct error *err)
+{
+    if (!t->txn) return gone(t, err);
+    MDB_stat s;
+    int rc = mdb_stat(t->txn, t->kv->dbi[table], &s);
+    if (rc) return fail(t->kv->folder, "counting records", rc, err);
+    *n = s.ms_entries;
+    return 0;
+}
+
+int kv_cursor_open(struct kv_txn *t, int table, struct kv_cursor **out, struct error *err)
+{
+    if (!t->txn) return gone(t, err);
+    struct kv_cursor *c = memory_array(1, sizeof *c, MEMORY_MAX_SMALL, err);
+    if (!c) return ERR_NOMEM;
+    int rc = mdb_cursor_open(t->txn, t->kv->dbi[table], &c->cur);
+    if (rc) {
+        memory_free(c);
+        return fail(t->kv->folder, "opening a cursor", rc, err);
+    }
+    c->txn = t;
+    t->n_cursors++;
+    *out = c;
+    return 0;
+}
+
+void kv_cursor_close(struct kv_cursor *c)
+{
+    if (!c) return;
+    mdb_cursor_close(c->cur);
+    c->txn->n_cursors--;
+    memory_free(c);
+}
+
+static int step(struct kv_cursor *c, MDB_cursor_op op, MDB_val k, struct kv_bytes *key,
+                struct kv_bytes *value, struct error *err)
+{
+    MDB_val v;
+    int rc = mdb_cursor_get(c->cur, &k, &v, op);
+    if (rc == MDB_NOTFOUND) return 0;
+    if (rc) return fail(c->txn->kv->folder, "walking a table", rc, err);
+    *key = bytes_of(k);
+    *value = bytes_of(v);
+    return 1;
+}
+
+int kv_cursor_first(struct kv_cursor *c, struct kv_bytes *key, struct kv_bytes *value,
+                    struct error *err)
+{
+    return step(c, MDB_FIRST, (MDB_val){0}, key, value, err);
+}
+
+int kv_cursor_last(struct kv_cursor *c, struct kv_bytes *key, struct kv_bytes *value,
+                   struct error *err)
+{
+    return step(c, MDB_LAST, (MDB_val){0}, key, value, err);
+}
+
+int kv_cursor_next(struct kv_cursor *c, struct kv_bytes *key, struct kv_bytes *value,
+                   struct error *err)
+{
+    return step(c, MDB_NEXT, (MDB_val){0}, key, value, err);
+}
+
+int kv_cursor_seek(struct kv_cursor *c, const void *from, size_t n_from, struct kv_bytes *key,
+                   struct kv_bytes *value, struct error *err)
+{
+    if (n_from == 0) return kv_cursor_first(c, key, value, err);
+    return step(c, MDB_SET_RANGE, (MDB_val){n_from, (void *)(uintptr_t)from}, key, value, err);
+}

@@ -1,0 +1,114 @@
+/* Ordered tables of bytes in one folder: LMDB with the care it asks for. Library: lmdb, included by kv.c alone.
+ *
+ *     static const char *const tables[] = {"blocks", "meta"};
+ *     enum { BLOCKS, META };
+ *     kv_open(&kv, folder, &(struct kv_config){.mode = KV_WRITE, .tables = tables, .n_tables = 2}, &err);
+ *     kv_begin_write(kv, &txn, &err);
+ *     kv_put(txn, META, "version", 7, bytes, n, &err);
+ *     kv_commit(txn, &err);                                 // durable; txn is gone either way
+ *     kv_begin_read(kv, &txn, &err);
+ *     int found = kv_get(txn, META, "version", 7, &value, &err);   // 1, 0 when absent, or an error
+ *     kv_abort(txn);
+ *     kv_close(kv);
+ *
+ * Keys are 1..511 bytes, ordered by memcmp: numbers inside keys are written big-endian. Tables are named once, at opening, and
+ * called by their index.
+ *
+ * What this layer promises above LMDB:
+ * - The map grows by itself. A writing transaction keeps a copy of its puts; when the map is full in the middle of it, it is aborted,
+ *   the map is doubled, and the puts are replayed: the batch survives whole, and the caller does not notice, save
+ *   that borrowed values move at every put. A reader whose writer has grown the map follows at kv_begin_read.
+ * - A full disk is ERR_NOSPACE: free space is asked for before a commit. After any error the transaction must be aborted, and the
+ *   store is as it was before it.
+ * - A data file shorter than its own head says is ERR_CORRUPT at opening, and no SIGBUS later.
+ * - One writer: kv_open takes the writer's lock of the folder (store/lock.h), ERR_LOCKED otherwise.
+ * - Network file systems, on which memory maps and locks do not hold, are refused by name (ERR_USAGE).
+ * - One process opens an environment once, as LMDB demands: a second KV_READ handle shares the first; a writer beside
+ *   another handle of the same process is ERR_USAGE. A forked child opens its own.
+ * - Readers that died are cleared away when a writer opens and before each of its transactions.
+ *
+ * Threading: a handle may be used by several threads; a transaction and its cursors by one at a time. A writer's handle has at one time
+ * either one writing transaction or any number of reading ones (ERR_USAGE otherwise: growing moves the map).
+ * A long-lived reading transaction in another process is harmless, but the file cannot reuse space meanwhile.
+ *
+ * Errors everywhere: ERR_IO, ERR_NOSPACE, ERR_NOMEM, ERR_CORRUPT, ERR_INCOMPATIBLE (made by another LMDB); all name the folder.
+ */
+#ifndef STORE_KV_H
+#define STORE_KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/error.h"
+
+enum kv_mode {
+    KV_READ,     /* the folder must exist: ERR_NOT_FOUND */
+    KV_WRITE,    /* makes folder and tables when absent; every commit is durable */
+    KV_BUILDING, /* as KV_WRITE for a folder that nobody else knows yet: commits are not durable until kv_sync */
+};
+
+struct kv_config {
+    enum kv_mode mode;
+    const char *const *tables; /* names; must outlive the handle */
+    int n_tables;
+    uint64_t map_bytes; /* of a new environment's map; 0: 64 MiB. Only address space, not disk */
+};
+
+/* A borrowed value or key: valid until the transaction ends, and in a writing transaction until its next put,
+ * append or delete. Not aligned: read it with store/bytes.h. */
+struct kv_bytes {
+    const uint8_t *bytes;
+    size_t n;
+};
+
+struct kv;
+struct kv_txn;
+struct kv_cursor;
+
+int kv_open(struct kv **kv, const char *folder, const struct kv_config *config, struct error *err) MUST_CHECK;
+/* All transactions must be over. */
+void kv_close(struct kv *kv);
+/* Makes the commits of a KV_BUILDING handle durable (data, then the folder). */
+int kv_sync(struct kv *kv, struct error *err) MUST_CHECK;
+/* Bytes of the data file. */
+uint64_t kv_file_bytes(const struct kv *kv);
+uint64_t kv_map_bytes(const struct kv *kv);
+
+int kv_begin_read(struct kv *kv, struct kv_txn **txn, struct error *err) MUST_CHECK;
+int kv_begin_write(struct kv *kv, struct kv_txn **txn, struct error *err) MUST_CHECK;
+/* Ends a writing transaction; on an error nothing of it is there. txn is freed either way. */
+int kv_commit(struct kv_txn *txn, struct error *err) MUST_CHECK;
+/* Ends any transaction without a trace; NULL is fine. Cursors must be closed before. */
+void kv_abort(struct kv_txn *txn);
+
+/* 1 and *value, or 0 when the key is not there, or an error. */
+int kv_get(struct kv_txn *txn, int table, const void *key, size_t n_key, struct kv_bytes *value,
+           struct error *err) MUST_CHECK;
+/* Number of records of a table. */
+int kv_count(struct kv_txn *txn, int table, uint64_t *n, struct error *err) MUST_CHECK;
+
+/* Writing transactions only, with no cursor of the transaction open. kv_put replaces; kv_append is a put of a key behind the
+ * last one (full pages; ERR_CORRUPT when it is not behind); kv_delete of an absent key is fine. */
+int kv_put(struct kv_txn *txn, int table, const void *key, size_t n_key, const void *value, size_t n_value,
+           struct error *err) MUST_CHECK;
+int kv_append(struct kv_txn *txn, int table, const void *key, size_t n_key, const void *value,
+              size_t n_value, struct error *err) MUST_CHECK;
+int kv_delete(struct kv_txn *txn, int table, const void *key, size_t n_key, struct error *err) MUST_CHECK;
+
+/* Iteration in key order. Each step: 1 and *key, *value; 0 at the end; or an error.
+ *
+ *     kv_cursor_open(txn, BLOCKS, &cur, &err);
+ *     for (rc = kv_cursor_seek(cur, prefix, n, &k, &v, &err); rc > 0; rc = kv_cursor_next(cur, &k, &v, &err)) ...
+ *     kv_cursor_close(cur);
+ */
+int kv_cursor_open(struct kv_txn *txn, int table, struct kv_cursor **cur, struct error *err) MUST_CHECK;
+void kv_cursor_close(struct kv_cursor *cur);
+int kv_cursor_first(struct kv_cursor *cur, struct kv_bytes *key, struct kv_bytes *value, struct error *err) MUST_CHECK;
+int kv_cursor_last(struct kv_cursor *cur, struct kv_bytes *key, struct kv_bytes *value, struct error *err) MUST_CHECK;
+int kv_cursor_next(struct kv_cursor *cur, struct kv_bytes *key, struct kv_bytes *value, struct error *err) MUST_CHECK;
+/* The first record whose key is not less than the given one. */
+int kv_cursor_seek(struct kv_cursor *cur, const void *from, size_t n_from, struct kv_bytes *key,
+                   struct kv_bytes *value, struct error *err) MUST_CHECK;
+
+#endif
