@@ -3,6 +3,8 @@
 #include "store/codec.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LANES            8
@@ -34,9 +36,42 @@ int codec_init(struct codec *c, enum codec_storage storage, uint32_t dim, float 
     return 0;
 }
 
-const char *codec_storage_name(enum codec_storage storage)
+int codec_parse(const char *text, enum codec_storage *storage, float *epsilon, struct error *err)
 {
-    return storage == STORAGE_F32 ? "f32" : storage == STORAGE_F16 ? "f16" : "q";
+    struct codec probe;
+    char *end = NULL;
+    float e = 0;
+    enum codec_storage s = !strcmp(text, "f32")   ? STORAGE_F32
+                           : !strcmp(text, "f16") ? STORAGE_F16
+                                                  : STORAGE_Q;
+    if (s == STORAGE_Q)
+        e = text[0] == 'q' && text[1] >= '0' && text[1] <= '9' ? strtof(text + 1, &end) : 0;
+    if (s == STORAGE_Q && (!end || *end || codec_init(&probe, s, 1, e, NULL) < 0))
+        return error_set(err, ERR_USAGE,
+                         "\"%.40s\" is no feature storage: expected f32, f16, or q and a bound "
+                         "from %g to %g such as q1e-4",
+                         text, (double)CODEC_MIN_EPSILON, (double)CODEC_MAX_EPSILON);
+    *storage = s;
+    *epsilon = e;
+    return 0;
+}
+
+/* Removes what "%e" pads its exponent with: "1e-04" -> "1e-4". */
+static void shorten_exponent(char *text)
+{
+    char *e = strchr(text, 'e');
+    if (e && e[1] == '-' && e[2] == '0') memmove(e + 2, e + 3, strlen(e + 3) + 1);
+}
+
+void codec_spell(enum codec_storage storage, float epsilon, char text[CODEC_TEXT])
+{
+    snprintf(text, CODEC_TEXT, "%s", storage == STORAGE_F32 ? "f32" : "f16");
+    if (storage != STORAGE_Q) return;
+    for (int digits = 0; digits < 9; digits++) {
+        snprintf(text, CODEC_TEXT, "q%.*e", digits, (double)epsilon);
+        if (strtof(text + 1, NULL) == epsilon) break;
+    }
+    shorten_exponent(text);
 }
 
 size_t codec_bytes(const struct codec *c, enum codec_kind kind)

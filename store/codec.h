@@ -47,8 +47,11 @@ struct codec {
 int codec_init(struct codec *c, enum codec_storage storage, uint32_t dim, float epsilon,
                struct error *err) MUST_CHECK;
 
-/* "f32", "f16", "q". */
-const char *codec_storage_name(enum codec_storage storage);
+/* "f32", "f16", "q1e-4": the text of `--store` and of fingerprints. codec_parse: ERR_USAGE quotes a text it does not know;
+ * codec_spell gives the shortest text that parses to the same storage and epsilon. */
+#define CODEC_TEXT 24
+int codec_parse(const char *text, enum codec_storage *storage, float *epsilon, struct error *err) MUST_CHECK;
+void codec_spell(enum codec_storage storage, float epsilon, char text[CODEC_TEXT]);
 
 /* Bytes of the code of a vector of this kind (0 for CODEC_ZERO), and the most of any kind. */
 size_t codec_bytes(const struct codec *c, enum codec_kind kind);

@@ -223,6 +223,28 @@ TEST(bad_vectors_and_codes_are_refused)
     memory_free(code);
 }
 
+TEST(storage_is_spelled_as_it_is_parsed)
+{
+    static const char *const GOOD[] = {"f32",   "f16",   "q1e-4",        "q2.5e-5",
+                                       "q1e-1", "q1e-7", "q1.234568e-3"};
+    static const char *const BAD[] = {"",      "q",      "f64",  "q0",     "q1",
+                                      "q1e-8", "q-1e-4", "qnan", "q1e-4x", "q 1e-4"};
+    struct error err;
+    enum codec_storage storage;
+    float epsilon;
+    char text[CODEC_TEXT];
+    for (size_t i = 0; i < sizeof GOOD / sizeof *GOOD; i++) {
+        CHECK_OK(codec_parse(GOOD[i], &storage, &epsilon, &err), &err);
+        codec_spell(storage, epsilon, text);
+        CHECK_STR(text, GOOD[i]);
+    }
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
+        CHECK_EQ(codec_parse(BAD[i], &storage, &epsilon, &err), ERR_USAGE);
+    CHECK_OK(codec_parse("q0.0001", &storage, &epsilon, &err), &err);
+    codec_spell(storage, epsilon, text);
+    CHECK_STR(text, "q1e-4");
+}
+
 /* Value of a finite half by definition. */
 static double half_value(unsigned h)
 {
