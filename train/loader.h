@@ -35,7 +35,6 @@ struct loader_options {
     uint64_t seed;
     const char *image_sets[LOADER_MAX_SETS], *text_sets[LOADER_MAX_SETS]; /* first: the primary final set */
     int n_image_sets, n_text_sets;
-    bool want_images, want_captions, want_pairs;
     bool want_pixels;      /* false: cached features stand for the pictures (freeze-image SET) */
     int side;              /* the student's */
     int n_views;           /* at most; 0: all that every image set has */
@@ -64,7 +63,6 @@ struct loader_batch {
     float *weight;                 // (n) of pairs; 1 otherwise
     uint32_t *image, *caption;     // (n) numbers
     uint8_t *cells;                // (n, n) enum contrast_cell; pairs only
-    size_t capacity[8];            /* private */
     int max_n;                     /* private */
 };
 
