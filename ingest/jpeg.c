@@ -1,0 +1,156 @@
+/* JPEG to RGB; see jpeg.h. The settings are Pillow's: the library's slow integer transform and fancy
+ * upsampling; four planes are always taken as inverted CMYK, whatever the Adobe marker says.
+ *
+ * The source never invents an end marker: at the end of the bytes it suspends, as Pillow's does, so that a truncated file is
+ * seen as such, and not filled with grey. A baseline file that lacks nothing but its end marker is whole. Every exit of the
+ * library through error_exit comes back by longjmp to jpeg_decode, which alone frees. */
+#include "ingest/jpeg.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+
+#include <jpeglib.h>
+#include <jerror.h>
+
+#define MAX_SCANS                                                                                  \
+    500 /* a file of a few kB can ask for thousands of passes over the whole picture */
+
+struct decoder {
+    struct jpeg_decompress_struct jpeg;
+    struct jpeg_error_mgr errors;
+    struct jpeg_source_mgr source;
+    struct jpeg_progress_mgr progress;
+    jmp_buf out;
+    char message[JMSG_LENGTH_MAX];
+};
+
+static void on_error(j_common_ptr c)
+{
+    struct decoder *d = c->client_data;
+    c->err->format_message(c, d->message);
+    longjmp(d->out, 1);
+}
+
+static void on_message(j_common_ptr c)
+{
+    (void)c;
+}
+
+static void on_progress(j_common_ptr c)
+{
+    if (((j_decompress_ptr)c)->input_scan_number <= MAX_SCANS) return;
+    struct decoder *d = c->client_data;
+    snprintf(d->message, sizeof d->message, "more than %d scans", MAX_SCANS);
+    longjmp(d->out, 1);
+}
+
+static void source_noop(j_decompress_ptr c)
+{
+    (void)c;
+}
+
+static boolean source_fill(j_decompress_ptr c)
+{
+    (void)c;
+    return FALSE; /* suspend: there is no more */
+}
+
+static void source_skip(j_decompress_ptr c, long n)
+{
+    if (n <= 0) return;
+    size_t left = c->src->bytes_in_buffer, skip = (size_t)n < left ? (size_t)n : left;
+    c->src->next_input_byte += skip;
+    c->src->bytes_in_buffer -= skip;
+}
+
+static void open_decoder(struct decoder *d, const uint8_t *bytes, size_t n)
+{
+    struct jpeg_decompress_struct *c = &d->jpeg;
+    c->src = &d->source;
+    d->source = (struct jpeg_source_mgr){.next_input_byte = bytes,
+                                         .bytes_in_buffer = n,
+                                         .init_source = source_noop,
+                                         .fill_input_buffer = source_fill,
+                                         .skip_input_data = source_skip,
+                                         .resync_to_restart = jpeg_resync_to_restart,
+                                         .term_source = source_noop};
+    d->progress.progress_monitor = on_progress;
+    c->progress = &d->progress;
+}
+
+/* MULDIV255 of Pillow: a * b / 255, rounded. */
+static uint8_t product(unsigned a, unsigned b)
+{
+    unsigned t = a * b + 128;
+    return (uint8_t)(((t >> 8) + t) >> 8);
+}
+
+/* One row of inverted CMYK to RGB: with c' = 255 - c and k' = 255 - k, r = k - c' * k / 255. */
+static void cmyk_to_rgb(uint8_t *rgb, const uint8_t *cmyk, uint32_t width)
+{
+    for (uint32_t x = 0; x < width; x++)
+        for (int i = 0; i < 3; i++)
+            rgb[3 * x + i] = (uint8_t)(cmyk[4 * x + 3] -
+                                       product(255u - cmyk[4 * x + i], cmyk[4 * x + 3]));
+}
+
+static void grey_to_rgb(uint8_t *rgb, const uint8_t *grey, uint32_t width)
+{
+    for (uint32_t x = 0; x < width; x++) rgb[3 * x] = rgb[3 * x + 1] = rgb[3 * x + 2] = grey[x];
+}
+
+static int refuse_truncated(struct picture *p, size_t n, struct error *err)
+{
+    return picture_refuse(p, "truncated", err,
+                          "the JPEG ends after %zu bytes, before its picture does", n);
+}
+
+static int read_rows(struct decoder *d, size_t n, struct picture *p, struct error *err)
+{
+    struct jpeg_decompress_struct *c = &d->jpeg;
+    if (!jpeg_start_decompress(c)) return refuse_truncated(p, n, err);
+    JSAMPARRAY row = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE,
+                                          c->output_width * (JDIMENSION)c->output_components, 1);
+    for (uint8_t *rgb = p->rgb; c->output_scanline < c->output_height;
+         rgb += 3 * (size_t)p->width_px) {
+        JSAMPROW direct = rgb;
+        bool is_rgb = c->out_color_space == JCS_RGB;
+        if (jpeg_read_scanlines(c, is_rgb ? &direct : row, 1) != 1)
+            return refuse_truncated(p, n, err);
+        if (c->out_color_space == JCS_CMYK) cmyk_to_rgb(rgb, row[0], p->width_px);
+        if (c->out_color_space == JCS_GRAYSCALE) grey_to_rgb(rgb, row[0], p->width_px);
+    }
+    return 0;
+}
+
+static int decode(struct decoder *d, const uint8_t *bytes, size_t n,
+                  const struct picture_limits *limits, struct picture *p, struct error *err)
+{
+    struct jpeg_decompress_struct *c = &d->jpeg;
+    if (setjmp(d->out)) return picture_refuse(p, "broken-jpeg", err, "broken JPEG: %s", d->message);
+    jpeg_create_decompress(c);
+    open_decoder(d, bytes, n);
+    if (jpeg_read_header(c, TRUE) == JPEG_SUSPENDED) return refuse_truncated(p, n, err);
+    switch (c->num_components) {
+    case 1: c->out_color_space = JCS_GRAYSCALE; break;
+    case 3: c->out_color_space = JCS_RGB; break;
+    case 4: c->out_color_space = JCS_CMYK; break;
+    default:
+        return picture_refuse(p, "broken-jpeg", err, "a JPEG of %d planes; 1, 3 or 4 can be read",
+                              c->num_components);
+    }
+    int rc = picture_allocate(p, c->image_width, c->image_height, limits, err);
+    return rc < 0 ? rc : read_rows(d, n, p, err);
+}
+
+int jpeg_decode(const uint8_t *bytes, size_t n, const struct picture_limits *limits,
+                struct picture *p, struct error *err)
+{
+    struct decoder d = {.jpeg.err = jpeg_std_error(&d.errors)};
+    d.jpeg.client_data = &d;
+    d.errors.error_exit = on_error;
+    d.errors.output_message = on_message;
+    int rc = decode(&d, bytes, n, limits, p, err);
+    jpeg_destroy_decompress(&d.jpeg);
+    return rc;
+}

@@ -1,0 +1,175 @@
+/* Untrusted pictures to upright RGB; see picture.h. Recognition, limits and orientation live here, one file
+ * a decoder beside it. Nothing is allocated before a decoder has read the size and picture_allocate has
+ * checked it: a header may claim anything. */
+#include "ingest/picture.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ingest/exif.h"
+#include "ingest/jpeg.h"
+#include "ingest/png.h"
+#include "ingest/webp.h"
+#include "store/memory.h"
+
+struct magic {
+    const char *name;
+    uint8_t at, n;
+    const char *bytes;
+    enum corpus_image_format format;
+};
+
+static const struct magic magics[] = {
+    {"JPEG", 0, 3, "\xff\xd8\xff", IMAGE_JPEG},
+    {"PNG", 0, 8, "\x89PNG\r\n\x1a\n", IMAGE_PNG},
+    {"WebP", 8, 4, "WEBP", IMAGE_WEBP}, /* and RIFF in front */
+    {"GIF", 0, 4, "GIF8", IMAGE_NONE},
+    {"TIFF", 0, 4, "II*\0", IMAGE_NONE},
+    {"TIFF", 0, 4, "MM\0*", IMAGE_NONE},
+    {"AVIF", 4, 8, "ftypavif", IMAGE_NONE},
+    {"AVIF", 4, 8, "ftypavis", IMAGE_NONE},
+    {"HEIC", 4, 8, "ftypheic", IMAGE_NONE},
+    {"HEIC", 4, 8, "ftypheix", IMAGE_NONE},
+    {"HEIF", 4, 8, "ftypmif1", IMAGE_NONE},
+    {"HEIF", 4, 8, "ftypmsf1", IMAGE_NONE},
+    {"JPEG XL", 0, 2, "\xff\x0a", IMAGE_NONE},
+    {"JPEG XL", 0, 12, "\0\0\0\x0cJXL \r\n\x87\n", IMAGE_NONE},
+    {"JPEG 2000", 0, 12, "\0\0\0\x0cjP  \r\n\x87\n", IMAGE_NONE},
+    {"JPEG 2000", 0, 4, "\xff\x4f\xff\x51", IMAGE_NONE},
+    {"BMP", 0, 2, "BM", IMAGE_NONE},
+    {"Photoshop", 0, 4, "8BPS", IMAGE_NONE},
+    {"icon", 0, 4, "\0\0\1\0", IMAGE_NONE},
+    {"PDF", 0, 5, "%PDF-", IMAGE_NONE},
+    {"SVG", 0, 4, "<svg", IMAGE_NONE},
+    {"XML", 0, 5, "<?xml", IMAGE_NONE},
+    {"HTML", 0, 5, "<html", IMAGE_NONE},
+    {"HTML", 0, 5, "<!DOC", IMAGE_NONE},
+};
+
+struct picture_limits picture_limits_default(void)
+{
+    return (struct picture_limits){
+        .max_pixels = 178956970, .max_side_px = 65500, .max_bytes = (uint64_t)256 << 20};
+}
+
+int picture_refuse(struct picture *p, const char *reason, struct error *err, const char *fmt, ...)
+{
+    char text[600];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    p->reason = reason;
+    return error_set(err, ERR_DATA, "%s", text);
+}
+
+enum corpus_image_format picture_sniff(const void *bytes, size_t n, const char **name)
+{
+    const char *none = NULL;
+    if (!name) name = &none;
+    *name = NULL;
+    for (size_t i = 0; i < sizeof magics / sizeof *magics; i++) {
+        const struct magic *m = &magics[i];
+        if (n < (size_t)m->at + m->n || memcmp((const char *)bytes + m->at, m->bytes, m->n))
+            continue;
+        if (m->format == IMAGE_WEBP && memcmp(bytes, "RIFF", 4)) continue;
+        *name = m->name;
+        return m->format;
+    }
+    return IMAGE_NONE;
+}
+
+int picture_allocate(struct picture *p, uint64_t width_px, uint64_t height_px,
+                     const struct picture_limits *limits, struct error *err)
+{
+    if (width_px == 0 || height_px == 0)
+        return picture_refuse(p, "empty-picture", err, "the picture is %llu x %llu pixels",
+                              (unsigned long long)width_px, (unsigned long long)height_px);
+    if (width_px > limits->max_side_px || height_px > limits->max_side_px ||
+        width_px * height_px > limits->max_pixels)
+        return picture_refuse(
+            p, "too-large", err,
+            "the header claims %llu x %llu pixels; the limit is %llu pixels and %u a side",
+            (unsigned long long)width_px, (unsigned long long)height_px,
+            (unsigned long long)limits->max_pixels, limits->max_side_px);
+    p->width_px = (uint32_t)width_px;
+    p->height_px = (uint32_t)height_px;
+    p->rgb = memory_array(width_px * height_px, 3, MEMORY_MAX_TENSOR, err);
+    return p->rgb ? 0 : ERR_NOMEM;
+}
+
+/* Source position of upright pixel (x, y): origin + x * step_x + y * step_y, in pixels. */
+static void turn(uint8_t *out, uint32_t out_w, uint32_t out_h, const uint8_t *in, int64_t origin,
+                 int64_t step_x, int64_t step_y)
+{
+    for (uint32_t y = 0; y < out_h; y++) {
+        int64_t at = origin + (int64_t)y * step_y;
+        for (uint32_t x = 0; x < out_w; x++, at += step_x, out += 3) memcpy(out, in + 3 * at, 3);
+    }
+}
+
+/* EXIF 2..8: mirrored, turned by 180, flipped, transposed, turned by 270, transversed, turned by 90 (anticlockwise). */
+static int make_upright(struct picture *p, struct error *err)
+{
+    if (p->orientation == 1) return 0;
+    int64_t w = p->width_px, h = p->height_px, last = w * h - 1;
+    const int64_t origin[9] = {0, 0, w - 1, last, last - w + 1, 0, last - w + 1, last, w - 1};
+    const int64_t step_x[9] = {0, 1, -1, -1, 1, w, -w, -w, w};
+    const int64_t step_y[9] = {0, w, w, -w, -w, 1, 1, -1, -1};
+    uint8_t *out = memory_array((uint64_t)(w * h), 3, MEMORY_MAX_TENSOR, err);
+    if (!out) return ERR_NOMEM;
+    if (p->orientation >= 5) {
+        p->width_px = (uint32_t)h;
+        p->height_px = (uint32_t)w;
+    }
+    int o = p->orientation;
+    turn(out, p->width_px, p->height_px, p->rgb, origin[o], step_x[o], step_y[o]);
+    memory_free(p->rgb);
+    p->rgb = out;
+    return 0;
+}
+
+static int decode(const uint8_t *bytes, size_t n, const struct picture_limits *limits,
+                  struct picture *p, struct error *err)
+{
+    if (n == 0) return picture_refuse(p, "empty-file", err, "the file is empty");
+    if (n > limits->max_bytes)
+        return picture_refuse(p, "too-large", err, "the file has %zu bytes; the limit is %llu", n,
+                              (unsigned long long)limits->max_bytes);
+    const char *name;
+    p->format = (uint8_t)picture_sniff(bytes, n, &name);
+    switch (p->format) {
+    case IMAGE_JPEG: return jpeg_decode(bytes, n, limits, p, err);
+    case IMAGE_PNG: return png_decode(bytes, n, limits, p, err);
+    case IMAGE_WEBP: return webp_decode(bytes, n, limits, p, err);
+    default: break;
+    }
+    if (name)
+        return picture_refuse(p, "unsupported-format", err,
+                              "this is a %s file; JPEG, PNG and WebP can be read", name);
+    return picture_refuse(p, "not-a-picture", err,
+                          "the first bytes are those of no known picture format");
+}
+
+int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits,
+                   bool apply_orientation, struct picture *p, struct error *err)
+{
+    *p = (struct picture){.orientation = 1};
+    int rc = decode(bytes, n, limits, p, err);
+    if (rc == 0) p->orientation = exif_orientation(bytes, n, p->format);
+    if (rc == 0 && apply_orientation) rc = make_upright(p, err);
+    if (rc < 0) {
+        memory_free(p->rgb);
+        p->rgb = NULL;
+        p->width_px = p->height_px = 0;
+    }
+    return rc;
+}
+
+void picture_release(struct picture *p)
+{
+    if (!p) return;
+    memory_free(p->rgb);
+    p->rgb = NULL;
+}

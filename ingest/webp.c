@@ -1,0 +1,69 @@
+/* WebP to RGB; see webp.h. As in Pillow, the first frame of an animation counts, placed on a canvas of zeros; alpha is dropped,
+ * so that transparent pixels keep the colour they are stored with. The demuxer refuses a file that is shorter than its
+ * RIFF header says. */
+#include "ingest/webp.h"
+
+#include <webp/decode.h>
+#include <webp/demux.h>
+
+#define MAX_SIDE 16383 /* of one frame, by the format */
+
+static int decode(const WebPDemuxer *demux, WebPIterator *frame,
+                  const struct picture_limits *limits, struct picture *p, struct error *err)
+{
+    int rc = picture_allocate(p, WebPDemuxGetI(demux, WEBP_FF_CANVAS_WIDTH),
+                              WebPDemuxGetI(demux, WEBP_FF_CANVAS_HEIGHT), limits, err);
+    if (rc < 0) return rc;
+    if (!WebPDemuxGetFrame(demux, 1, frame) || !frame->complete)
+        return picture_refuse(p, "truncated", err, "the WebP holds no complete picture");
+    WebPDecoderConfig config;
+    if (!WebPInitDecoderConfig(&config))
+        return picture_refuse(p, "broken-webp", err,
+                              "libwebp is of another version than its header");
+    VP8StatusCode code = WebPGetFeatures(frame->fragment.bytes, frame->fragment.size,
+                                         &config.input);
+    /* the frame's own header may differ from the container's: what is written must lie on the canvas */
+    if (code == VP8_STATUS_OK &&
+        (config.input.width != frame->width || config.input.height != frame->height ||
+         frame->width < 1 || frame->height < 1 || frame->width > MAX_SIDE ||
+         frame->height > MAX_SIDE || frame->x_offset < 0 || frame->y_offset < 0 ||
+         (uint32_t)frame->x_offset + (uint32_t)frame->width > p->width_px ||
+         (uint32_t)frame->y_offset + (uint32_t)frame->height > p->height_px))
+        return picture_refuse(p, "broken-webp", err, "broken WebP: a frame outside its canvas");
+    size_t stride = 3 * (size_t)p->width_px;
+    config.output.colorspace = MODE_RGB;
+    config.output.is_external_memory = 1;
+    config.output.u.RGBA.rgba = p->rgb + (size_t)frame->y_offset * stride +
+                                3 * (size_t)frame->x_offset;
+    config.output.u.RGBA.stride = (int)stride;
+    config.output.u.RGBA.size = stride * ((size_t)frame->height - 1) + 3 * (size_t)frame->width;
+    if (code == VP8_STATUS_OK)
+        code = WebPDecode(frame->fragment.bytes, frame->fragment.size, &config);
+    WebPFreeDecBuffer(&config.output);
+    if (code == VP8_STATUS_OK) return 0;
+    if (code == VP8_STATUS_OUT_OF_MEMORY)
+        return error_set(err, ERR_NOMEM, "out of memory while decoding a WebP");
+    if (code == VP8_STATUS_NOT_ENOUGH_DATA || code == VP8_STATUS_SUSPENDED)
+        return picture_refuse(p, "truncated", err, "the WebP ends before its picture does");
+    return picture_refuse(p, "broken-webp", err, "broken WebP: libwebp says status %d", (int)code);
+}
+
+int webp_decode(const uint8_t *bytes, size_t n, const struct picture_limits *limits,
+                struct picture *p, struct error *err)
+{
+    WebPData data = {bytes, n};
+    WebPDemuxState state;
+    WebPDemuxer *demux = WebPDemuxPartial(&data, &state);
+    int rc;
+    WebPIterator frame = {0};
+    if (!demux || state == WEBP_DEMUX_PARSE_ERROR)
+        rc = picture_refuse(p, "broken-webp", err, "broken WebP: its chunks cannot be read");
+    else if (state != WEBP_DEMUX_DONE)
+        rc = picture_refuse(p, "truncated", err,
+                            "the WebP ends after %zu bytes, before its picture does", n);
+    else
+        rc = decode(demux, &frame, limits, p, err);
+    WebPDemuxReleaseIterator(&frame);
+    WebPDemuxDelete(demux);
+    return rc;
+}
