@@ -9,8 +9,8 @@
  *     tower_forward(t, e, &input, taps, n_taps, out);         // e bound to t->params
  *
  * Taps: FINAL = the projected embedding before normalisation (n, projection_dim); GRID = the output of block `block` (1-based; 0 = what enters the first), tokens without class token
- * pooled to grid x grid by adaptive average (cell i covers floor(i*N/G) .. ceil((i+1)*N/G)), (n*G*G, width of that block); MEAN = mean over the tokens of a sequence (n, width);
- * HIDDEN = all tokens (rows, width). MobileViT's blocks are its five encoder layers.
+ * pooled to grid x grid by adaptive average (cell i covers floor(i*N/G) .. ceil((i+1)*N/G)), (n*G*G, width of that block); MEAN = mean over the tokens of a sequence, class token
+ * included, (n, width); HIDDEN = all tokens (rows, width). MobileViT's blocks are its five encoder layers.
  */
 #ifndef FEATURIZE_TOWER_H
 #define FEATURIZE_TOWER_H
@@ -60,14 +60,19 @@ struct tower {
 
 struct tower *tower_new(const struct tower_config *config, struct error *err) MUST_CHECK;
 void tower_free(struct tower *t);
-/* Truncated normal 0.02 (transformers), Kaiming fan-out (convolutions), ones, zeros; a pure function of seed and names. */
+/* Embeddings 0.02, linears Glorot (scaled down where they write to the residual stream), convolutions He fan-out, ones, zeros; a pure
+ * function of seed and names, see towerinit.c. */
 void tower_randomise(struct tower *t, uint64_t seed);
 int tower_pack(struct tower *t, enum numerics numerics, struct error *err) MUST_CHECK;
+/* Runs the batch on e (bound to t->params and t->packed) and puts one value a tap into out; it stops after the last block that a tap
+ * asks for. EXEC_TRAIN: out[i] are the values on the tape (a HIDDEN tap is the residual stream itself); EXEC_INFER: copies that live until exec_reset. ERR_USAGE
+ * for a tap that this tower lacks, ERR_DATA for an id outside of the vocabulary or a text longer than the position table; the exec's errors
+ * are passed on. Allocates nothing outside of e. */
 int tower_forward(const struct tower *t, struct exec *e, const struct tower_input *in, const struct tap *taps, int n_taps, struct value **out, struct error *err) MUST_CHECK;
 int tower_n_blocks(const struct tower_config *c);
 /* Columns of a tap, e.g. the width of MobileViT's layer 3. */
 int tower_tap_width(const struct tower_config *c, const struct tap *tap);
-/* "image.final", "image.block2@4x4", "text.block3.mean": is_text tells the tower the name belongs to. ERR_USAGE with the grammar otherwise. */
+/* "image.final", "image.block2@4x4", "text.block3.mean", "text.block3.hidden": is_text tells the tower the name belongs to. ERR_USAGE with the grammar otherwise. */
 int tap_parse(const char *name, struct tap *tap, bool *is_text, struct error *err) MUST_CHECK;
 void tap_name(const struct tap *tap, bool is_text, char *name, size_t size);
 /* Hugging Face config objects. `config` is the whole config.json; ERR_DATA names the key. Absent keys take the default of the

@@ -1,0 +1,131 @@
+/* XLM-R (Conneau et al. 2020, arXiv 1911.02116) with AltCLIP's head, as Hugging Face's AltCLIPTextModel computes it: post-LN, bidirectional.
+ *
+ *     x = LayerNorm(word[id] + token_type[0] + position[pos])         positions start at 2; <pad>, should one stand in a text, has 1
+ *     x = LN(x + attention(x));  x = LN(x + W2 act(W1 x))             a block; the encoder ends without a norm
+ *     y = text_projection(transformation(pre_LN(x[<s>])))             POOL_CLS
+ *     y = text_projection(transformation(mean over tokens of pre_LN(x)))    POOL_MEAN: the mean of the transformed tokens, as a linear commutes with it
+ *
+ * Texts stand one after the other without padding, so that no mask is needed and no row is wasted. With embed_dim (students) word rows are embed_dim wide
+ * and embedding_hidden_mapping_in (ALBERT's name, arXiv 1909.11942) takes them to the width before token type, position and LayerNorm are applied; ALBERT maps
+ * after the norm, but here positions keep the full width, so that a student can inherit its teacher's.
+ */
+#include "featurize/xlmr.h"
+
+#define ROBERTA "text_model.roberta."
+
+void xlmr_layout(struct layout *l)
+{
+    const struct tower_config *c = &l->tower->config;
+    int64_t d = c->width, word = c->embed_dim ? c->embed_dim : d;
+    layout_tensor(l, PARAM_NO_DECAY, 2, (int64_t[]){c->vocab, word},
+                  ROBERTA "embeddings.word_embeddings.weight");
+    if (c->embed_dim)
+        layout_linear(l, d, word, true, ROBERTA "embeddings.embedding_hidden_mapping_in");
+    layout_tensor(l, PARAM_NO_DECAY, 2, (int64_t[]){1, d},
+                  ROBERTA "embeddings.token_type_embeddings.weight");
+    layout_tensor(l, PARAM_NO_DECAY, 2, (int64_t[]){c->max_positions, d},
+                  ROBERTA "embeddings.position_embeddings.weight");
+    layout_norm(l, d, ROBERTA "embeddings.LayerNorm");
+    for (int i = 0; i < c->layers; i++) {
+        layout_linear(l, d, d, true, ROBERTA "encoder.layer.%d.attention.self.query", i);
+        layout_linear(l, d, d, true, ROBERTA "encoder.layer.%d.attention.self.key", i);
+        layout_linear(l, d, d, true, ROBERTA "encoder.layer.%d.attention.self.value", i);
+        layout_linear(l, d, d, true, ROBERTA "encoder.layer.%d.attention.output.dense", i);
+        layout_norm(l, d, ROBERTA "encoder.layer.%d.attention.output.LayerNorm", i);
+        layout_linear(l, c->mlp, d, true, ROBERTA "encoder.layer.%d.intermediate.dense", i);
+        layout_linear(l, d, c->mlp, true, ROBERTA "encoder.layer.%d.output.dense", i);
+        layout_norm(l, d, ROBERTA "encoder.layer.%d.output.LayerNorm", i);
+    }
+    layout_norm(l, d, "text_model.pre_LN");
+    layout_linear(l, c->head_dim, d, true, "text_model.transformation");
+    layout_linear(l, c->projection_dim, c->head_dim, false, "text_projection");
+}
+
+static int check_input(struct pass *p)
+{
+    const struct tower_config *c = &p->tower->config;
+    const struct tower_input *in = p->in;
+    int most = c->max_positions - c->pad_id - 1;
+    for (int s = 0; s < in->n; s++) {
+        int length = in->offsets[s + 1] - in->offsets[s];
+        if (in->offsets[0] != 0 || length < 1 || length > most) {
+            exec_fail(p->e, ERR_DATA, "text %d has %d tokens; this tower takes 1 to %d", s, length,
+                      most);
+            return ERR_DATA;
+        }
+    }
+    return 0;
+}
+
+/* Hugging Face's create_position_ids_from_input_ids. */
+static int32_t *positions(struct pass *p)
+{
+    const struct tower_input *in = p->in;
+    int pad = p->tower->config.pad_id;
+    int32_t *pos = exec_alloc(p->e, (size_t)in->offsets[in->n] * sizeof *pos);
+    if (!pos) return NULL;
+    for (int s = 0; s < in->n; s++) {
+        int32_t next = pad + 1;
+        for (int i = in->offsets[s]; i < in->offsets[s + 1]; i++)
+            pos[i] = in->ids[i] == pad ? pad : next++;
+    }
+    return pos;
+}
+
+static struct value *embed(struct pass *p)
+{
+    const struct tower_input *in = p->in;
+    int32_t rows = in->offsets[in->n];
+    struct value *x = op_embed(p->e, pass_next(p), rows, in->ids);
+    if (p->tower->config.embed_dim) x = pass_linear(p, x, true);
+    int type = pass_next(p), position = pass_next(p);
+    int32_t *pos = positions(p);
+    int32_t *zero = exec_alloc(p->e, (size_t)rows * sizeof *zero);
+    if (!pos || !zero) return NULL;
+    for (int i = 0; i < rows; i++) zero[i] = 0;
+    x = op_add_embed(p->e, x, type, zero);
+    x = op_add_embed(p->e, x, position, pos);
+    return pass_norm(p, x); // (tokens, D)
+}
+
+static struct value *block(struct pass *p, struct value *x)
+{
+    const struct tower_config *c = &p->tower->config;
+    struct value *y = pass_attention(p, x, p->in->n, p->in->offsets, c->heads);
+    x = pass_norm(p, op_add(p->e, x, y));
+    y = pass_mlp(p, x, c->act);
+    return pass_norm(p, op_add(p->e, x, y));
+}
+
+static struct value *head(struct pass *p, struct value *x)
+{
+    const struct tower_input *in = p->in;
+    struct value *y;
+    if (p->tower->config.pooling == POOL_CLS) {
+        y = pass_norm(p, op_gather(p->e, x, in->n, in->offsets)); /* the rows of <s> */
+    } else {
+        y = pass_norm(p, x);
+        int32_t *all = pass_sequence(p, in->offsets[in->n]);
+        if (!all) return NULL;
+        y = op_pool(p->e, y, in->n, in->offsets, all);
+    }
+    y = pass_linear(p, y, true);     // (n, head_dim)
+    return pass_linear(p, y, false); // (n, projection_dim)
+}
+
+void xlmr_forward(struct pass *p)
+{
+    if (check_input(p) < 0) return;
+    struct pass_grid grid = {.offsets = p->in->offsets};
+    size_t mark = exec_mark(p->e);
+    struct value *x = pass_keep(p, mark, NULL, embed(p));
+    pass_taps(p, 0, x, &grid);
+    for (int i = 1; i <= p->last_block; i++) {
+        mark = exec_mark(p->e);
+        x = pass_keep(p, mark, x, block(p, x));
+        pass_taps(p, i, x, &grid);
+    }
+    if (!p->final) return;
+    mark = exec_mark(p->e);
+    pass_final(p, pass_keep(p, mark, NULL, head(p, x)));
+}
