@@ -18,11 +18,12 @@
 #include "store/memory.h"
 
 #define PRECISION_BITS (32 - 8 - 2)
-#define ROUNDING (1 << (PRECISION_BITS - 1))
-#define LANES 16   /* rows turned on their side together */
-#define SPAN 1024 /* values of a row summed at once: the sums stay in the first-level cache */
+#define ROUNDING       (1 << (PRECISION_BITS - 1))
+#define LANES          16 /* rows turned on their side together */
+#define SPAN           1024 /* values of a row summed at once: the sums stay in the first-level cache */
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__)
 #define KERNEL __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
 #else
 #define KERNEL
@@ -259,11 +260,12 @@ static int check(int w, int h, const double box[4], enum resample how, int out_w
                  const struct resize_window *win, struct error *err)
 {
     if ((int)how < 0 || (int)how > RESAMPLE_BOX)
-        return error_set(err, ERR_USAGE, "unknown resampling filter %d: 0 (nearest) to 4 (box)", how);
+        return error_set(err, ERR_USAGE, "unknown resampling filter %d: 0 (nearest) to 4 (box)",
+                         how);
     if (w < 1 || h < 1 || out_w < 1 || out_h < 1 || w > RESIZE_MAX_SIDE || h > RESIZE_MAX_SIDE ||
         out_w > RESIZE_MAX_SIDE || out_h > RESIZE_MAX_SIDE)
-        return error_set(err, ERR_USAGE, "cannot resize %dx%d to %dx%d pixels: sides are 1 to %d", w,
-                         h, out_w, out_h, RESIZE_MAX_SIDE);
+        return error_set(err, ERR_USAGE, "cannot resize %dx%d to %dx%d pixels: sides are 1 to %d",
+                         w, h, out_w, out_h, RESIZE_MAX_SIDE);
     if (!(box[0] >= 0 && box[1] >= 0 && box[2] <= w && box[3] <= h && box[0] < box[2] &&
           box[1] < box[3]))
         return error_set(err, ERR_USAGE, "box (%g, %g, %g, %g) does not lie in a picture of %dx%d",
