@@ -216,6 +216,29 @@ VEC_CLONES void vec_softmax(size_t n, float *x)
     for (size_t k = 0; k < n; k++) x[k] *= scale;
 }
 
+VEC_CLONES void vec_softmax_backward(size_t n, float scale, const float *p, float *dp)
+{
+    float total = vec_dot(n, p, dp);
+    for (size_t i = 0; i < n; i++) dp[i] = scale * p[i] * (dp[i] - total);
+}
+
+/* Blocks of columns stay in registers while the rows go by. */
+VEC_CLONES void vec_column_sums(size_t rows, size_t n, const float *x, float *sum)
+{
+    size_t c = 0;
+    for (; c + LANES <= n; c += LANES) {
+        float lane[LANES] = {0};
+        for (size_t i = 0; i < rows; i++)
+            for (int j = 0; j < LANES; j++) lane[j] += x[i * n + c + (size_t)j];
+        for (int j = 0; j < LANES; j++) sum[c + (size_t)j] += lane[j];
+    }
+    for (; c < n; c++) {
+        float lane = 0;
+        for (size_t i = 0; i < rows; i++) lane += x[i * n + c];
+        sum[c] += lane;
+    }
+}
+
 VEC_CLONES void vec_bf16(size_t n, const float *x, uint16_t *y)
 {
     for (size_t i = 0; i < n; i++) {

@@ -43,6 +43,10 @@ float vec_dot(size_t n, const float *a, const float *b);
 float vec_max(size_t n, const float *x);
 /* y = exp(x - max) / sum; in place. */
 void vec_softmax(size_t n, float *x);
+/* dp becomes scale p (dp - sum of p dp): the gradient of what went into the softmax that gave p. */
+void vec_softmax_backward(size_t n, float scale, const float *p, float *dp);
+/* sum[c] += sum over `rows` rows of x[., c], each column's rows added up before they meet sum[c]. // x (rows, n) */
+void vec_column_sums(size_t rows, size_t n, const float *x, float *sum);
 
 /* Rounds to bfloat16, to nearest even; a NaN stays a NaN. */
 void vec_bf16(size_t n, const float *x, uint16_t *y);

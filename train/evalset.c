@@ -7,7 +7,7 @@
 #include "store/memory.h"
 
 #define NO_ROW UINT32_MAX
-#define BATCH 256
+#define BATCH  256
 
 /* A growing list of corpus numbers with the way back. */
 struct rows {
@@ -28,7 +28,8 @@ static int rows_open(struct rows *r, uint32_t n_numbers, struct error *err)
 static int rows_add(struct rows *r, uint32_t number, struct error *err)
 {
     if (r->row_of[number] != NO_ROW) return 0;
-    if (memory_grow(&r->number, &r->capacity, (uint64_t)r->n + 1, sizeof *r->number, MEMORY_MAX_TENSOR, err) < 0)
+    if (memory_grow(&r->number, &r->capacity, (uint64_t)r->n + 1, sizeof *r->number,
+                    MEMORY_MAX_TENSOR, err) < 0)
         return ERR_NOMEM;
     r->row_of[number] = r->n;
     r->number[r->n++] = number;
@@ -63,7 +64,8 @@ static int caption_is_usable(const struct evalset *s, uint32_t number, struct er
 }
 
 /* Remembers in `state` (0 unknown, 1 usable, 2 not) what was found for a number. */
-static int usable(const struct evalset *s, bool is_text, uint32_t number, uint8_t *state, struct error *err)
+static int usable(const struct evalset *s, bool is_text, uint32_t number, uint8_t *state,
+                  struct error *err)
 {
     if (state[number] == 0) {
         int rc = is_text ? caption_is_usable(s, number, err) : image_is_usable(s, number, err);
@@ -89,7 +91,8 @@ static int keep_split(struct evalset *s, enum corpus_split split, struct rows *i
             s->n_left_out++;
             continue;
         }
-        if (rows_add(images, p.image, err) < 0 || rows_add(captions, p.caption, err) < 0) return ERR_NOMEM;
+        if (rows_add(images, p.image, err) < 0 || rows_add(captions, p.caption, err) < 0)
+            return ERR_NOMEM;
         s->pairs[n_kept++] = p;
     }
     s->n_images = images->n;
@@ -97,33 +100,36 @@ static int keep_split(struct evalset *s, enum corpus_split split, struct rows *i
     return (int)(n_kept > INT32_MAX ? INT32_MAX : n_kept);
 }
 
-static int add_train(struct evalset *s, const struct corpus_pair *all, size_t n_all, struct rows *images,
-                     uint8_t *image_state, struct error *err)
+static int add_train(struct evalset *s, const struct corpus_pair *all, size_t n_all,
+                     struct rows *images, uint8_t *image_state, struct error *err)
 {
     for (size_t i = 0; i < n_all; i++) {
         if (all[i].split != SPLIT_TRAIN || all[i].label == CORPUS_NO_NAME) continue;
         int ok = usable(s, false, all[i].image, image_state, err);
-        if (ok < 0 || (ok && rows_add(images, all[i].image, err) < 0)) return ok < 0 ? ok : ERR_NOMEM;
+        if (ok < 0 || (ok && rows_add(images, all[i].image, err) < 0))
+            return ok < 0 ? ok : ERR_NOMEM;
     }
     return 0;
 }
 
-static int add_prompts(struct evalset *s, const uint32_t *prompts, size_t n_prompts, struct rows *captions,
-                       uint8_t *caption_state, struct error *err)
+static int add_prompts(struct evalset *s, const uint32_t *prompts, size_t n_prompts,
+                       struct rows *captions, uint8_t *caption_state, struct error *err)
 {
     s->prompt_row = memory_array(n_prompts, sizeof *s->prompt_row, MEMORY_MAX_TENSOR, err);
     if (!s->prompt_row) return ERR_NOMEM;
     for (size_t i = 0; i < n_prompts; i++) {
         int ok = usable(s, true, prompts[i], caption_state, err);
-        if (ok < 0 || (ok && rows_add(captions, prompts[i], err) < 0)) return ok < 0 ? ok : ERR_NOMEM;
+        if (ok < 0 || (ok && rows_add(captions, prompts[i], err) < 0))
+            return ok < 0 ? ok : ERR_NOMEM;
         s->prompt_row[i] = captions->row_of[prompts[i]];
     }
     return 0;
 }
 
 /* Labels of rows, and pairs turned from corpus numbers to rows. */
-static int finish_rows(struct evalset *s, const struct corpus_pair *all, size_t n_all, size_t n_kept,
-                       const struct rows *images, const struct rows *captions, struct error *err)
+static int finish_rows(struct evalset *s, const struct corpus_pair *all, size_t n_all,
+                       size_t n_kept, const struct rows *images, const struct rows *captions,
+                       struct error *err)
 {
     s->label = memory_array(images->n, sizeof *s->label, MEMORY_MAX_TENSOR, err);
     if (!s->label) return ERR_NOMEM;
@@ -204,8 +210,8 @@ void evalset_release(struct evalset_embeddings *e)
 }
 
 /* Cached unit vectors of n records. // *out (n, dim), owned */
-static int read_set(const struct evalset *s, struct featureset *set, bool is_text, const uint32_t *number,
-                    uint32_t n, float **out, struct error *err)
+static int read_set(const struct evalset *s, struct featureset *set, bool is_text,
+                    const uint32_t *number, uint32_t n, float **out, struct error *err)
 {
     int rc = ERR_NOMEM;
     uint32_t dim = featureset_spec(set)->dim;
@@ -218,7 +224,8 @@ static int read_set(const struct evalset *s, struct featureset *set, bool is_tex
         size_t n_text;
         rc = is_text ? corpus_caption_text(s->corpus, number[i], &text, &n_text, image.key, err)
                      : corpus_get_image(s->corpus, number[i], &image, err);
-        if (rc == 0) rc = featureset_get(cur, 0, number[i], image.key, x + (size_t)i * dim, NULL, err);
+        if (rc == 0)
+            rc = featureset_get(cur, 0, number[i], image.key, x + (size_t)i * dim, NULL, err);
         if (rc < 0) goto done;
     }
     *out = x;
@@ -241,10 +248,11 @@ int evalset_teacher(const struct evalset *s, struct evalset_embeddings *e, struc
     if (rc == 0 && s->texts) {
         if (e->dim && e->dim != (int)featureset_spec(s->texts)->dim)
             rc = error_set(err, ERR_INCOMPATIBLE,
-                           "the image set '%s' has %d values a vector, the text set '%s' has %u: they are not of "
+                           "the image set '%s' has %d values a vector, the text set '%s' has %u: "
+                           "they are not of "
                            "one space; name two sets of one teacher",
-                           featureset_spec(s->images)->name, e->dim, featureset_spec(s->texts)->name,
-                           featureset_spec(s->texts)->dim);
+                           featureset_spec(s->images)->name, e->dim,
+                           featureset_spec(s->texts)->name, featureset_spec(s->texts)->dim);
         e->dim = (int)featureset_spec(s->texts)->dim;
         if (rc == 0) rc = read_set(s, s->texts, true, s->caption, s->n_all_captions, &e->text, err);
     }
@@ -264,14 +272,15 @@ static int student_images(const struct evalset *s, const struct model *m, enum n
             rc = corpus_image_bytes(s->corpus, s->image[i + (uint32_t)k], &b, &n_bytes[k], err);
             if (rc < 0) return rc;
             if (n_bytes[k] == 0)
-                return error_set(err, ERR_NOT_FOUND,
-                                 "image number %u was registered without its file (--no-images), so an image "
-                                 "tower cannot be judged on it",
-                                 s->image[i + (uint32_t)k]);
+                return error_set(
+                    err, ERR_NOT_FOUND,
+                    "image number %u was registered without its file (--no-images), so an image "
+                    "tower cannot be judged on it",
+                    s->image[i + (uint32_t)k]);
             bytes[k] = b;
         }
-        rc = embed_pictures(m, numerics, n, bytes, n_bytes, out + (size_t)i * (size_t)m->projection_dim, NULL,
-                            &bad, err);
+        rc = embed_pictures(m, numerics, n, bytes, n_bytes,
+                            out + (size_t)i * (size_t)m->projection_dim, NULL, &bad, err);
         if (rc < 0) {
             error_prefix(err, "image number %u: ", s->image[i + (uint32_t)bad]);
             return rc;
@@ -280,19 +289,20 @@ static int student_images(const struct evalset *s, const struct model *m, enum n
     return 0;
 }
 
-static int student_texts(const struct evalset *s, const struct model *m, enum numerics numerics, float *out,
-                         struct error *err)
+static int student_texts(const struct evalset *s, const struct model *m, enum numerics numerics,
+                         float *out, struct error *err)
 {
     const char *text[BATCH];
     size_t n_bytes[BATCH];
     for (uint32_t i = 0; i < s->n_all_captions; i += BATCH) {
         int n = (int)(s->n_all_captions - i < BATCH ? s->n_all_captions - i : BATCH), rc;
         for (int k = 0; k < n; k++) {
-            rc = corpus_caption_text(s->corpus, s->caption[i + (uint32_t)k], &text[k], &n_bytes[k], NULL, err);
+            rc = corpus_caption_text(s->corpus, s->caption[i + (uint32_t)k], &text[k], &n_bytes[k],
+                                     NULL, err);
             if (rc < 0) return rc;
         }
-        rc = model_embed_texts(m, numerics, n, text, n_bytes, out + (size_t)i * (size_t)m->projection_dim, NULL,
-                               err);
+        rc = model_embed_texts(m, numerics, n, text, n_bytes,
+                               out + (size_t)i * (size_t)m->projection_dim, NULL, err);
         if (rc < 0) return rc;
     }
     return 0;

@@ -60,7 +60,8 @@ int measure_parts(int n_parts, const struct measure_part *parts, int32_t n_clust
     if (m->n == 0) return 0;
     int rc = ERR_NOMEM;
     uint64_t row = (uint64_t)n_parts * sizeof(double);
-    double *sum = memory_array((uint64_t)n_clusters, row, MEMORY_MAX_TENSOR, err); // (n_clusters, n_parts)
+    double *sum = memory_array((uint64_t)n_clusters, row, MEMORY_MAX_TENSOR,
+                               err); // (n_clusters, n_parts)
     double *count = memory_array((uint64_t)n_clusters, row, MEMORY_MAX_TENSOR, err);
     double *part = memory_array(2, row, MEMORY_MAX_SMALL, err);
     double *means = memory_array(MEASURE_RESAMPLES, sizeof *means, MEMORY_MAX_SMALL, err);
@@ -87,8 +88,8 @@ done:
     return rc;
 }
 
-int measure_mean(int64_t n, const float *hit, const int32_t *cluster, int32_t n_clusters, uint64_t seed,
-                 double chance, struct measure *m, struct error *err)
+int measure_mean(int64_t n, const float *hit, const int32_t *cluster, int32_t n_clusters,
+                 uint64_t seed, double chance, struct measure *m, struct error *err)
 {
     int32_t *own = NULL;
     if (!cluster) {

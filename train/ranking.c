@@ -61,19 +61,19 @@ static int each_row(int64_t n_queries, const float *queries, int64_t n_candidate
     int64_t n_tiles = (n_queries + TILE - 1) / TILE;
     struct gemm **gemms = memory_array((uint64_t)n_threads, sizeof *gemms, MEMORY_MAX_SMALL, err);
     int *codes = memory_array((uint64_t)n_tiles, sizeof *codes, MEMORY_MAX_TENSOR, err);
-    float *scores = memory_array((uint64_t)n_threads * TILE, (uint64_t)n_candidates * sizeof *scores,
-                                 MEMORY_MAX_TENSOR, err);
+    float *scores = memory_array((uint64_t)n_threads * TILE,
+                                 (uint64_t)n_candidates * sizeof *scores, MEMORY_MAX_TENSOR, err);
     if (!gemms || !codes || !scores) goto done;
     for (int t = 0; t < n_threads; t++)
         if (!(gemms[t] = gemm_new(err))) goto done;
-#pragma omp parallel for schedule(dynamic) default(none) num_threads(n_threads)                     \
-    shared(gemms, codes, scores, n_tiles, n_queries, queries, n_candidates, candidates, dim, consumer)
+#pragma omp parallel for schedule(dynamic) default(none) num_threads(n_threads) shared(            \
+    gemms, codes, scores, n_tiles, n_queries, queries, n_candidates, candidates, dim, consumer)
     for (int64_t tile = 0; tile < n_tiles; tile++) {
         int64_t first = tile * TILE, n = n_queries - first < TILE ? n_queries - first : TILE;
         float *s = scores + (int64_t)omp_get_thread_num() * TILE * n_candidates;
         codes[tile] = gemm_product(gemms[omp_get_thread_num()], NUMERICS_F32, false, true, n,
-                                   n_candidates, dim, 1, queries + first * dim, dim, candidates, dim, 0,
-                                   s, n_candidates, NULL);
+                                   n_candidates, dim, 1, queries + first * dim, dim, candidates,
+                                   dim, 0, s, n_candidates, NULL);
         for (int64_t i = 0; i < n && codes[tile] == 0; i++)
             consumer->row(consumer, first + i, s + i * n_candidates);
     }
@@ -88,9 +88,9 @@ done:
     return rc;
 }
 
-int ranking_ranks(int64_t n_queries, const float *queries, int64_t n_candidates, const float *candidates,
-                  int dim, const int64_t *offset, const int32_t *positive, int32_t *rank,
-                  struct error *err)
+int ranking_ranks(int64_t n_queries, const float *queries, int64_t n_candidates,
+                  const float *candidates, int dim, const int64_t *offset, const int32_t *positive,
+                  int32_t *rank, struct error *err)
 {
     struct consumer c = {.row = rank_row,
                          .n_candidates = n_candidates,
@@ -100,8 +100,9 @@ int ranking_ranks(int64_t n_queries, const float *queries, int64_t n_candidates,
     return each_row(n_queries, queries, n_candidates, candidates, dim, &c, err);
 }
 
-int ranking_top(int64_t n_queries, const float *queries, int64_t n_candidates, const float *candidates,
-                int dim, int k, int32_t *top, float *score, struct error *err)
+int ranking_top(int64_t n_queries, const float *queries, int64_t n_candidates,
+                const float *candidates, int dim, int k, int32_t *top, float *score,
+                struct error *err)
 {
     if (k < 1 || k > n_candidates)
         return error_set(err, ERR_USAGE, "cannot take the %d best of %lld candidates", k,

@@ -16,11 +16,11 @@ struct side {
     uint32_t *row;     // (n) row of the evalset
     int32_t *local_of; // (n_rows) -1 when not in the group
     int64_t n;
-    float *x;          // (n, dim)
+    float *x; // (n, dim)
 };
 
 struct links {
-    int64_t *offset;   // (n_queries + 1)
+    int64_t *offset; // (n_queries + 1)
     int32_t *positive;
 };
 
@@ -64,10 +64,12 @@ static int by_number(const void *a, const void *b)
 }
 
 /* Positives of every query among the candidates, ascending and without repeats, from all pairs of the split. */
-static int link_positives(const struct evalset *s, const struct side *queries, const struct side *others,
-                          bool query_is_text, struct links *links, struct error *err)
+static int link_positives(const struct evalset *s, const struct side *queries,
+                          const struct side *others, bool query_is_text, struct links *links,
+                          struct error *err)
 {
-    links->offset = memory_array((uint64_t)queries->n + 2, sizeof *links->offset, MEMORY_MAX_TENSOR, err);
+    links->offset = memory_array((uint64_t)queries->n + 2, sizeof *links->offset, MEMORY_MAX_TENSOR,
+                                 err);
     links->positive = memory_array(s->n_pairs, sizeof *links->positive, MEMORY_MAX_TENSOR, err);
     if (!links->offset || !links->positive) return ERR_NOMEM;
     for (int pass = 0; pass < 2; pass++) { /* count, then fill */
@@ -81,7 +83,8 @@ static int link_positives(const struct evalset *s, const struct side *queries, c
             else
                 links->positive[links->offset[q + 1]++] = o;
         }
-        for (int64_t q = 0; pass == 0 && q < queries->n; q++) links->offset[q + 2] += links->offset[q + 1];
+        for (int64_t q = 0; pass == 0 && q < queries->n; q++)
+            links->offset[q + 2] += links->offset[q + 1];
     }
     int64_t n = 0;
     for (int64_t q = 0, begin = 0; q < queries->n; q++) {
@@ -89,7 +92,8 @@ static int link_positives(const struct evalset *s, const struct side *queries, c
         qsort(links->positive + begin, (size_t)(end - begin), sizeof *links->positive, by_number);
         links->offset[q] = n;
         for (int64_t i = begin; i < end; i++)
-            if (i == begin || links->positive[i] != links->positive[i - 1]) links->positive[n++] = links->positive[i];
+            if (i == begin || links->positive[i] != links->positive[i - 1])
+                links->positive[n++] = links->positive[i];
         begin = end;
     }
     links->offset[queries->n] = n;
@@ -107,14 +111,17 @@ static int judge_direction(const struct side *queries, const struct side *others
     int32_t *rank = memory_array((uint64_t)n, sizeof *rank, MEMORY_MAX_TENSOR, err);
     float *hit = memory_array((uint64_t)n, sizeof *hit, MEMORY_MAX_TENSOR, err);
     if (!rank || !hit) goto done;
-    rc = ranking_ranks(n, queries->x, others->n, others->x, dim, links->offset, links->positive, rank, err);
+    rc = ranking_ranks(n, queries->x, others->n, others->x, dim, links->offset, links->positive,
+                       rank, err);
     *mean_chance = 0;
     for (int k = 0; k < RETRIEVAL_KS && rc == 0; k++) {
         double chance = 0;
         for (int64_t i = 0; i < n; i++) {
             hit[i] = rank[i] <= retrieval_k[k];
             mean_hit[i] += hit[i] / RETRIEVAL_KS;
-            chance += measure_chance_at(others->n, links->offset[i + 1] - links->offset[i], retrieval_k[k]) / (double)n;
+            chance += measure_chance_at(others->n, links->offset[i + 1] - links->offset[i],
+                                        retrieval_k[k]) /
+                      (double)n;
         }
         *mean_chance += chance / RETRIEVAL_KS;
         rc = measure_mean(n, hit, cluster, n_clusters, seed, chance, &at[k], err);
@@ -125,13 +132,16 @@ done:
     return rc;
 }
 
-static int judge_group(const struct evalset *s, const struct side *images, const struct side *captions,
-                       int dim, uint64_t seed, struct retrieval *r, struct error *err)
+static int judge_group(const struct evalset *s, const struct side *images,
+                       const struct side *captions, int dim, uint64_t seed, struct retrieval *r,
+                       struct error *err)
 {
     int rc = ERR_NOMEM;
     struct links of_text = {0}, of_image = {0};
-    int32_t *text_cluster = memory_array((uint64_t)captions->n, sizeof *text_cluster, MEMORY_MAX_TENSOR, err);
-    int32_t *image_cluster = memory_array((uint64_t)images->n, sizeof *image_cluster, MEMORY_MAX_TENSOR, err);
+    int32_t *text_cluster = memory_array((uint64_t)captions->n, sizeof *text_cluster,
+                                         MEMORY_MAX_TENSOR, err);
+    int32_t *image_cluster = memory_array((uint64_t)images->n, sizeof *image_cluster,
+                                          MEMORY_MAX_TENSOR, err);
     float *text_hit = memory_array((uint64_t)captions->n, sizeof *text_hit, MEMORY_MAX_TENSOR, err);
     float *image_hit = memory_array((uint64_t)images->n, sizeof *image_hit, MEMORY_MAX_TENSOR, err);
     double text_chance, image_chance;
@@ -150,7 +160,8 @@ static int judge_group(const struct evalset *s, const struct side *images, const
     if (rc < 0) goto done;
     struct measure_part parts[] = {{captions->n, text_hit, text_cluster},
                                    {images->n, image_hit, image_cluster}};
-    rc = measure_parts(2, parts, n_clusters, seed, (text_chance + image_chance) / 2, &r->mean_recall, err);
+    rc = measure_parts(2, parts, n_clusters, seed, (text_chance + image_chance) / 2,
+                       &r->mean_recall, err);
 done:
     memory_free(of_text.offset);
     memory_free(of_text.positive);
@@ -165,8 +176,8 @@ done:
 
 int retrieval_judge(const struct evalset *s,
                     bool (*in_group)(const void *context, const struct corpus_pair *pair),
-                    const void *context, const float *image, const float *text, int dim, uint64_t seed,
-                    struct retrieval *r, struct error *err)
+                    const void *context, const float *image, const float *text, int dim,
+                    uint64_t seed, struct retrieval *r, struct error *err)
 {
     struct side images = {0}, captions = {0};
     *r = (struct retrieval){0};
