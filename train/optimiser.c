@@ -81,6 +81,7 @@ static int global_norm(const struct optimiser *o, double *norm, struct error *er
     double sum = 0;
     for (int i = 0; i < o->n_blocks; i++) {
         const struct optimiser_block *b = &o->block[i];
+        if (b->resting) continue;
         for (int k = 0; k < b->params->n; k++) {
             const struct param *p = &b->params->table[k];
             if (p->kind == PARAM_BUFFER) continue;
@@ -128,6 +129,7 @@ int optimiser_step(struct optimiser *o, double *norm, struct error *err)
     o->step++;
     for (int i = 0; i < o->n_blocks; i++) {
         struct optimiser_block *b = &o->block[i];
+        if (b->resting) continue;
         for (int k = 0; k < b->params->n; k++) {
             const struct param *p = &b->params->table[k];
             if (p->kind == PARAM_BUFFER) continue;

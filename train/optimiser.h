@@ -34,6 +34,7 @@ struct optimiser_block {
     struct params *params; /* borrowed */
     float *grad, *m, *v;   // (params->n_floats) owned
     double lr_factor;      /* 1 by default */
+    bool resting;          /* left as it is by optimiser_step, and not in the norm */
 };
 
 struct optimiser {

@@ -1,7 +1,7 @@
 /* A student under training: towers, adapters and heads, and one step of gradients over fixed micro-batches.
  *
  *     student_new(&s, &image_config, &text_config, &err);     // either may be NULL
- *     student_add_target(&s->image, &target, &err);
+ *     student_add_target(s, &s->image, &target, &err);
  *     student_gradients(s, &s->image, &batch, d_unit, sums, &err);  // adds into the optimiser's gradient blocks
  *     optimiser_step(&s->optimiser, NULL, &err);
  *     student_save(s, out, extra, &err);                      // adapters and heads are dropped
@@ -20,74 +20,52 @@
 
 #include "featurize/model.h"
 #include "train/loader.h"
+#include "train/micro.h"
 #include "train/optimiser.h"
 
 #define STUDENT_PICTURES 8
 #define STUDENT_CAPTIONS 16
-#define STUDENT_MAX_TARGETS (LOADER_MAX_SETS + 1)
-
-enum target_kind {
-    TARGET_EMBEDDING, /* 1 - cos of the final embedding (through an adapter for a further teacher) */
-    TARGET_FEATURE,   /* SmoothL1 of an adapted intermediate tap */
-    TARGET_LABEL      /* softmax cross-entropy of a linear classifier on the embedding */
-};
-
-struct target {
-    enum target_kind kind;
-    char name[FEATURESET_NAME_MAX + 1]; /* the set, or "label": stands in curves and errors */
-    struct tap tap;                     /* of the student */
-    int set;                            /* index into loader_batch's targets; -1 for labels */
-    int cells;                          /* rows a record: G*G of a grid, else 1 */
-    int dim;                            /* columns a row of the teacher's vector; classes for labels */
-    bool adapted;                       /* a linear adapter (with bias) from the student's width */
-    double weight, beta;
-    int adapter_weight, adapter_bias;   /* indices in part.heads, set by student_add_target */
-};
 
 struct student_part {
     const char *name; /* "image", "text" */
     bool is_text, frozen;
     struct tower *tower; /* owned by the student's model */
     struct params heads; /* adapters, classifier */
-    struct target target[STUDENT_MAX_TARGETS];
+    struct target target[MICRO_MAX_TARGETS];
     int n_targets;
     int tower_block, heads_block; /* in the optimiser; -1 */
     int n_slots;
-    float *slot_grad; // (n_slots, tower floats + head floats)
+    float *slot_grad; // (n_slots, tower floats, then head floats)
+    size_t n_stats;   /* floats of running statistics */
+    float *stats;     // (n_micro, n_stats) of the batch in work
+    int max_micro;
 };
 
 struct student {
-    struct model model;
+    struct model *model;             /* owned */
     struct student_part image, text; /* tower NULL when absent */
     struct params scale;             /* "logit_scale", one value: its logarithm */
     int scale_block;
     struct optimiser optimiser;
     enum numerics numerics;
-    struct student_worker *worker; /* one a thread */
+    struct micro *worker; /* one a thread */
     int n_workers;
-};
-
-/* Sums of one batch. */
-struct student_sums {
-    double loss[STUDENT_MAX_TARGETS]; /* weighted, mean over the batch */
-    double cosine;                    /* mean cosine to the first embedding target */
-    int64_t n_right;                  /* labels */
 };
 
 int student_new(struct student **s, const struct tower_config *image, const struct tower_config *text, enum numerics numerics, struct error *err) MUST_CHECK;
 /* From a student's folder. parts: MODEL_IMAGE | MODEL_TEXT. */
 int student_open(struct student **s, const char *dir, int parts, enum numerics numerics, struct error *err) MUST_CHECK;
 void student_free(struct student *s);
-int student_add_target(struct student *s, struct student_part *p, const struct target *target, uint64_t seed, struct error *err) MUST_CHECK;
-/* After the last target: allocates gradients, moments, slots, one worker a thread. train_scale: logit_scale is learned. */
-int student_prepare(struct student *s, const struct optimiser_config *config, bool train_scale, struct error *err) MUST_CHECK;
+int student_add_target(struct student *s, struct student_part *p, const struct target *target, struct error *err) MUST_CHECK;
+/* After the last target: adapters (drawn by seed), gradients, moments, slots, one worker a thread. Frozen parts get none. train_scale: logit_scale is learned. */
+int student_prepare(struct student *s, const struct optimiser_config *config, bool train_scale, uint64_t seed, struct error *err) MUST_CHECK;
 
 /* Adds gradients of all targets, and of d_unit (gradient on the unit embedding, (n, dim); may be NULL), to the optimiser's blocks. Frozen parts: nothing. */
-int student_gradients(struct student *s, struct student_part *p, const struct loader_batch *b, const float *d_unit, struct student_sums *sums, struct error *err) MUST_CHECK;
+int student_gradients(struct student *s, struct student_part *p, const struct loader_batch *b, const float *d_unit, struct micro_sums *sums, struct error *err) MUST_CHECK;
 /* Unit embeddings. training: batch norm as in student_gradients (the same bits); otherwise running statistics. // unit: (n, dim) */
 int student_embed(struct student *s, struct student_part *p, const struct loader_batch *b, bool training, float *unit, struct error *err) MUST_CHECK;
 /* Losses without gradients, running statistics: validation. */
-int student_judge(struct student *s, struct student_part *p, const struct loader_batch *b, struct student_sums *sums, struct error *err) MUST_CHECK;
+int student_judge(struct student *s, struct student_part *p, const struct loader_batch *b, struct micro_sums *sums, struct error *err) MUST_CHECK;
 
 /* Writes the folder; extra (borrowed) becomes "clipstill" in config.json. */
 int student_save(struct student *s, const char *dir, const struct json *extra, struct error *err) MUST_CHECK;
