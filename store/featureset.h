@@ -1,23 +1,32 @@
 /* CACHE/features/<set>: the features of one teacher tower at one tap under one view plan, in one LMDB environment.
  *
- *     struct featureset_spec spec = {.name = "image.final", .tower = TOWER_IMAGE, .dim = 768, .storage = STORAGE_Q, .epsilon = 1e-4, ...};
+ *     struct featureset_spec spec = {.name = "image.final", .tower = TOWER_IMAGE, .dim = 768, .storage = STORAGE_Q, .epsilon = 1e-4f, ...};
  *     featureset_create(&fs, cache, &spec, &err);   // or featureset_open(&fs, cache, name, FEATURESET_WRITE, &err)
- *     featureset_missing(fs, view, numbers, n, missing, &n_missing, &err);
+ *     featureset_check(fs, fingerprint, &err);      // never mix features of different origin
+ *     featureset_has(fs, view, n, numbers, keys, has, &err);
  *     featureset_put(fs, view, n, numbers, keys, vectors, &err);   // one durable transaction
- *     featureset_get(fs, view, number, key, out, &norm, &err);
+ *     cur = featureset_cursor_new(fs, &err);        // one a reading thread
+ *     featureset_get(cur, view, number, key, out, &norm, &err);
+ *     featureset_close(fs);
  *
- * A vector is kept as an f32 norm and the unit vector in the set's storage: f32, f16, or q (error-bounded: codes round(x / step),
- * step = sqrt(24 * epsilon / dim), so that 1 - cos <= epsilon for every vector; a vector that misses it is escaped as f32).
- * Codes are a pure function of the vector. A block is the largest power of two <= 256 slots that keeps it <= 1 MiB of f32; slots
- * are dense numbers of the corpus; every slot holds the first 8 bytes of its record's key, so that a vector can never slide onto another
- * image. Blocks carry a checksum. See store/format.h for the bytes.
+ * A vector is kept as an f32 norm and its direction in the set's storage (store/codec.h): f32, f16, or q, which is error-bounded: 1 - cos
+ * <= epsilon for every vector. Codes are a pure function of the vector. Vectors lie in blocks (store/block.h): the largest power of two
+ * <= 256 slots that keeps a block <= 1 MiB of f32; slots are dense numbers of the corpus; every slot holds the first 8 bytes of its
+ * record's key, so that a vector can never slide onto another image. Every record carries a checksum.
  *
  * Fingerprint: a JSON object of components (weights, config, preprocessing or tokenizer, tap, view_plan, numerics, storage, ...). Opening
  * compares nothing by itself; featureset_check does and names the component that differs.
  * `replay` is a JSON object + tokenizer bytes that training needs once the teacher's folder is gone: preprocessing, logit_scale, max_tokens.
  *
- * Threading: one writer handle (flock); read handles: featureset_get from several threads at once is allowed
- * (each call decodes a block into the caller's cursor: make one `struct featureset_cursor` a thread).
+ * Tables: "blocks", drawn in store/block.h; "meta", each value followed by the digest_short of its key and value: "format" (u32, FEATURESET_FORMAT),
+ * "spec" (JSON: tap, tower, dim, grid, storage, epsilon), "fingerprint" and "replay" (canonical JSON), "tokenizer" (bytes, may be
+ * absent), "counts" (u64 blocks, u64 set digest = wrapping sum of the blocks' checksums, then u64 vectors a view). The name is the folder's.
+ *
+ * Invariants: a put is visible whole or not at all, also after kill -9. What is stored depends on the vectors alone: not on the order or
+ * grouping of puts, nor on the number of threads. Every call sees the newest commit.
+ * Threading: one writer handle (flock), one thread at a time. On any handle featureset_get may be called from several threads at once, each
+ * with its own cursor, while nobody writes through that handle.
+ * Errors: ERR_CORRUPT, ERR_INCOMPATIBLE (another format version), ERR_LOCKED, ERR_NOSPACE, ERR_IO, ERR_NOMEM.
  */
 #ifndef STORE_FEATURESET_H
 #define STORE_FEATURESET_H
@@ -34,6 +43,9 @@
 
 enum featureset_tower { TOWER_IMAGE, TOWER_TEXT };
 enum featureset_mode { FEATURESET_READ, FEATURESET_WRITE };
+
+#define FEATURESET_FORMAT 1
+#define FEATURESET_MAX_VIEWS 4096
 
 #define FEATURESET_NAME_MAX 100 /* [A-Za-z0-9._@-]+, not starting with a dot */
 
@@ -65,18 +77,20 @@ int featureset_tokenizer(struct featureset *fs, char **bytes, size_t *n, struct 
 /* ERR_INCOMPATIBLE naming every component that differs (expected = the set's, found = the given one). */
 int featureset_check(const struct featureset *fs, const struct json *fingerprint, struct error *err) MUST_CHECK;
 
-/* Largest view with any vector + 1. */
+/* Largest view with any vector + 1; vectors of a view. 0 also when meta cannot be read: opening checked it. */
 uint32_t featureset_n_views(struct featureset *fs);
 uint64_t featureset_n_vectors(struct featureset *fs, uint32_t view);
 /* has[i] = 1 where numbers[i] is present under its key (8-byte check). A present slot whose key check differs: ERR_CORRUPT. */
 int featureset_has(struct featureset *fs, uint32_t view, size_t n, const uint32_t *numbers,
                    const uint8_t (*keys)[DIGEST_BYTES], uint8_t *has, struct error *err) MUST_CHECK;
 /* Stores n vectors in one transaction, any order of numbers. // vectors: (n, dim) f32, finite, not normalised: the norm is kept apart.
- * A NaN or infinity: ERR_DATA naming the row, nothing stored. A slot that is present with equal codes is left; with other codes: ERR_EXISTS. */
+ * A NaN or infinity: ERR_DATA naming the row, nothing stored. A slot that is present with equal codes is left (when all are, nothing is
+ * written); with other codes: ERR_EXISTS; under another key: ERR_CORRUPT. */
 int featureset_put(struct featureset *fs, uint32_t view, size_t n, const uint32_t *numbers,
                    const uint8_t (*keys)[DIGEST_BYTES], const float *vectors, struct error *err) MUST_CHECK;
 
-/* One cursor a reading thread: keeps the decoded block last used. Owned: featureset_cursor_free. */
+/* One cursor a reading thread: keeps up to 16 MiB of unpacked blocks, so that a small set is unpacked once. Owned:
+ * featureset_cursor_free, before the set is closed. */
 struct featureset_cursor *featureset_cursor_new(struct featureset *fs, struct error *err) MUST_CHECK;
 void featureset_cursor_free(struct featureset_cursor *cur);
 /* Unit vector (or the zero vector) and its norm. // out: (dim) ; norm may be NULL. ERR_NOT_FOUND when absent, ERR_CORRUPT when checksum or
@@ -90,12 +104,18 @@ void featureset_bytes(struct featureset *fs, uint64_t *stored, uint64_t *as_f32)
 /* Names of the sets of a cache, sorted; one owned block (memory_free), as file_list. */
 int featureset_list(const char *cache, char ***names, size_t *n, struct error *err) MUST_CHECK;
 
-/* Every block's checksum, bitmap, decode, key checks against the corpus when key_of != NULL (returns false for an unknown number). */
-int featureset_verify(struct featureset *fs, bool (*key_of)(void *context, uint32_t number, uint8_t key[DIGEST_BYTES]),
+/* The key of a record's number, false when there is none: what a set asks of its corpus. */
+typedef bool featureset_key_of(void *context, uint32_t number, uint8_t key[DIGEST_BYTES]);
+
+/* Every block's checksum, bitmap, decode, key checks against the corpus when key_of != NULL (returns false for an unknown number), meta's
+ * counts. Reads in a forked child, so that a SIGBUS of a damaged file is a finding; key_of and finding are called in this process. Returns the
+ * number of findings. */
+int featureset_verify(struct featureset *fs, featureset_key_of *key_of,
                       void (*finding)(void *context, const char *text), void *context,
                       const struct report *report, struct error *err) MUST_CHECK;
-/* Canonical text: one line a vector, "set view key norm-bits sha256-of-codes", sorted by (view, key), after a head with spec and fingerprint. */
-int featureset_dump(struct featureset *fs, bool (*key_of)(void *context, uint32_t number, uint8_t key[DIGEST_BYTES]),
+/* Canonical text: "set NAME spec|fingerprint|replay JSON", "set NAME tokenizer SHA-256", then one line a vector, "vector NAME view key norm-bits kind
+ * sha256-of-codes", sorted by (view, key). Stops at a negative return of emit. */
+int featureset_dump(struct featureset *fs, featureset_key_of *key_of,
                     int (*emit)(void *context, const char *line), void *context, struct error *err) MUST_CHECK;
 
 #endif
