@@ -64,7 +64,7 @@ $(build)/clipstill: $(cli_obj) $(lib)
 .PRECIOUS: $(build)/%.c.o $(build)/tests/test_%
 -include $(shell find $(build) -name '*.d' 2>/dev/null)
 
-.PHONY: clipstill lib deps demo test test-long bench install uninstall format format-check clean help
+.PHONY: clipstill lib deps sample-corpus demo test test-long bench install uninstall format format-check clean help
 clipstill: $(build)/clipstill ## build ./clipstill
 	@cp -f $< $@.tmp-make && mv -f $@.tmp-make $@
 
@@ -88,6 +88,16 @@ test-long: deps ## soaks: kill -9 at random, full disks (minutes)
 	@$(MAKE) --no-print-directory -j$(jobs) clipstill
 	@tests/run.sh 1800 $(wildcard tests/long_*.sh)
 
+corpus_obj := $(patsubst %,$(build)/samples/%.c.o,make_corpus cldr scene imagefile)
+$(build)/samples/scene.c.o: CFLAGS_ALL += -I/usr/include/freetype2
+
+$(build)/samples/make_corpus: $(corpus_obj)
+	$(CC) $(CFLAGS_ALL) $^ $(LDLIBS) -lfreetype -o $@
+
+sample-corpus: $(build)/samples/make_corpus ## make samples/corpus again (needs libfreetype-dev, fonts-noto-color-emoji, unicode-cldr-core)
+	rm -rf samples/corpus/images samples/corpus/broken
+	$< samples/corpus
+
 bench: deps ## speed and memory, ratios against peers and the machine
 	@$(MAKE) --no-print-directory -j$(jobs) run-bench
 
@@ -109,7 +119,7 @@ uninstall: ## take away what install put there
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/clipstill
 
 format: ## clang-format the C files
-	clang-format -i $(rooms:%=%/*.c) cli/*.c tests/*.c
+	clang-format -i $(rooms:%=%/*.c) cli/*.c tests/*.c samples/*.c
 
 clean: ## remove what was built
 	rm -rf build clipstill
