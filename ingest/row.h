@@ -1,0 +1,35 @@
+/* One record of a manifest, as every reader hands it out: raw text, not yet cleaned.
+ *
+ * A record that cannot be read is a row too, with `reason` set: the stage quarantines it and goes on. All pointers are borrowed
+ * from the reader until its next call. Plain data.
+ */
+#ifndef INGEST_ROW_H
+#define INGEST_ROW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct row {
+    const char *image;     /* path, relative to the manifest's folder; NULL or "": not given */
+    const char *id;        /* foreign id; alone it names an image that is already known; NULL or "": not given */
+    const char *caption;   /* NULL: a picture without a caption (folders only) */
+    size_t n_caption;      /* bytes; a NUL may be among them */
+    const char *lang;      /* NULL or "": the default */
+    const char *label;     /* NULL or "": none */
+    const char *split;     /* NULL or "": the default */
+    double weight;         /* 1 when not given */
+    uint64_t line;         /* 1-based, where the record starts */
+    uint64_t byte_offset;  /* of that line */
+    const char *reason;    /* NULL, or the stable word of a reject; the fields above may then be empty */
+    const char *message;   /* with reason: the sentence */
+    const char *record;    /* with reason: what was read, maybe cut */
+};
+
+#define ROW_SHOWN 200 /* bytes of a bad record that are kept */
+
+/* Makes *r a reject; line and byte_offset stay. */
+void row_reject(struct row *r, const char *reason, const char *message, const char *record);
+/* A weight as text: 0, or ERR_DATA unless it is a finite number above 0 (then *weight is untouched). */
+int row_weight(const char *text, double *weight);
+
+#endif
