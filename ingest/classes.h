@@ -18,7 +18,7 @@
 
 struct corpus;
 struct classes {
-    size_t n_classes, n_languages;
+    size_t n_classes, n_languages, n_prompts;
     char **names;     // (n_classes) labels
     char **languages; // (n_languages) canonical tags
     char **prompts;   // all of them, by class, then language
