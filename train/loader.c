@@ -138,29 +138,47 @@ static int tokenise(struct loader *l, const struct tokenizer *t, int max_tokens,
     return 0;
 }
 
+/* The same field of view at the student's side: what is trained on, and what the student's folder will say. */
+static void scale_to_side(struct preprocess *p, int side)
+{
+    int64_t own = preprocess_side(p);
+    p->size = (int)((2 * (int64_t)p->size * side + own) / (2 * own));
+    if (p->do_crop) p->crop_size = side;
+}
+
 /* Preprocessing, view plan and pixel cache, as the primary image set's replay says. */
 static int open_pixels(struct loader *l, const struct loader_options *o, struct error *err)
 {
-    const struct featureset_spec *spec = featureset_spec(l->image_set[0]);
-    const struct json *preprocessing = json_get(spec->replay, "preprocessing");
-    if (!preprocessing)
-        return error_set(err, ERR_DATA,
-                         "set %s keeps no preprocessing, so that a student cannot see what its "
-                         "teacher saw; import it again with \"preprocessing\" in its identity file",
-                         spec->name);
-    int rc = preprocess_read(preprocessing, spec->name, &l->preprocess, err);
-    if (rc < 0) return rc;
-    struct pixels_options p = {.corpus = l->corpus,
-                               .preprocess = l->preprocess,
-                               .side = o->side,
-                               .augment = o->augment,
-                               .seed = o->seed,
-                               .limit_bytes = o->pixel_bytes,
-                               .n_images = l->roster.n_images,
-                               .n_views = l->roster.n_views};
-    p.plan = view_plan_default();
-    view_plan_read(json_get(spec->replay, "view_plan"), &p.plan);
-    l->side = o->side;
+    struct pixels_options p = {.plan = view_plan_default()};
+    if (l->n_image_sets) {
+        const struct featureset_spec *spec = featureset_spec(l->image_set[0]);
+        const struct json *preprocessing = json_get(spec->replay, "preprocessing");
+        if (!preprocessing)
+            return error_set(err, ERR_DATA,
+                             "set %s keeps no preprocessing, so that a student cannot see what its "
+                             "teacher saw; import "
+                             "it again with \"preprocessing\" in its identity file",
+                             spec->name);
+        int rc = preprocess_read(preprocessing, spec->name, &l->preprocess, err);
+        if (rc < 0) return rc;
+        view_plan_read(json_get(spec->replay, "view_plan"), &p.plan);
+    } else if (o->preprocess) {
+        l->preprocess = *o->preprocess;
+    } else {
+        return error_set(err, ERR_USAGE,
+                         "%s has no image features whose preprocessing could be replayed; start "
+                         "from a student (--init)",
+                         o->cache);
+    }
+    scale_to_side(&l->preprocess, o->side);
+    p.corpus = l->corpus;
+    p.preprocess = l->preprocess;
+    p.side = l->side = o->side;
+    p.augment = o->augment;
+    p.seed = o->seed;
+    p.limit_bytes = o->pixel_bytes;
+    p.n_images = l->roster.n_images;
+    p.n_views = l->roster.n_views;
     return pixels_open(&l->pixels, &p, err);
 }
 

@@ -37,6 +37,7 @@ struct loader_options {
     int n_image_sets, n_text_sets;
     bool want_pixels;      /* false: cached features stand for the pictures (freeze-image SET) */
     int side;              /* the student's */
+    const struct preprocess *preprocess; /* without an image set to replay: the student's own; NULL */
     int n_views;           /* at most; 0: all that every image set has */
     bool augment;          /* flip and mild random crop of the student's pixels; the target stays view 0 */
     const struct tokenizer *tokenizer; /* borrowed; NULL without captions */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "featurize/vocabtrain.h"
 #include "ingest/caption.h"
 #include "store/file.h"
 #include "store/memory.h"
@@ -35,28 +36,38 @@ static bool language_counts(struct corpus *corpus, uint16_t id, const char *cons
     return false;
 }
 
-/* Train captions, and captions without any pair: the prompts of the class list. */
-static int mark_corpus(struct count *c, struct corpus *corpus, const char *const *languages,
-                       size_t n_languages, struct error *err)
+enum use { USE_PROMPT, USE_NOT, USE_TRAIN };
+
+/* What each caption of the corpus is: train text, a prompt of the class list (no pair at all), or neither. Owned. */
+static uint8_t *caption_uses(struct corpus *corpus, const char *const *languages,
+                             size_t n_languages, struct error *err)
 {
     struct corpus_pair *pairs = NULL;
     size_t n_pairs = 0;
-    uint32_t n = corpus_n_captions(corpus);
-    enum { PROMPT, SKIP, TRAIN };
-    uint8_t *use = memory_array(n, 1, MEMORY_MAX_TENSOR, err);
-    if (!use) return ERR_NOMEM;
-    int rc = corpus_pairs(corpus, &pairs, &n_pairs, err);
-    for (size_t i = 0; rc == 0 && i < n_pairs; i++) {
-        uint8_t *at = &use[pairs[i].caption];
-        bool counts = pairs[i].split == SPLIT_TRAIN &&
-                      language_counts(corpus, pairs[i].language, languages, n_languages);
-        if (counts)
-            *at = TRAIN;
-        else if (*at == PROMPT)
-            *at = SKIP;
+    uint8_t *use = memory_array(corpus_n_captions(corpus), 1, MEMORY_MAX_TENSOR, err);
+    if (!use || corpus_pairs(corpus, &pairs, &n_pairs, err) < 0) {
+        memory_free(use);
+        return NULL;
     }
-    for (uint32_t i = 0; rc == 0 && i < n; i++) {
-        if (use[i] == SKIP) continue;
+    for (size_t i = 0; i < n_pairs; i++) {
+        uint8_t *at = &use[pairs[i].caption];
+        if (pairs[i].split == SPLIT_TRAIN &&
+            language_counts(corpus, pairs[i].language, languages, n_languages))
+            *at = USE_TRAIN;
+        else if (*at == USE_PROMPT)
+            *at = USE_NOT;
+    }
+    memory_free(pairs);
+    return use;
+}
+
+static int mark_corpus(struct count *c, struct corpus *corpus, const char *const *languages,
+                       size_t n_languages, struct error *err)
+{
+    uint8_t *use = caption_uses(corpus, languages, n_languages, err);
+    int rc = use ? 0 : err && err->code ? err->code : ERR_NOMEM;
+    for (uint32_t i = 0; rc == 0 && i < corpus_n_captions(corpus); i++) {
+        if (use[i] == USE_NOT) continue;
         const char *text;
         size_t n_text;
         rc = corpus_caption_text(corpus, i, &text, &n_text, NULL, err);
@@ -65,7 +76,6 @@ static int mark_corpus(struct count *c, struct corpus *corpus, const char *const
         else if (rc == 0)
             rc = mark(c, text, n_text, err);
     }
-    memory_free(pairs);
     memory_free(use);
     return rc;
 }
@@ -127,4 +137,36 @@ void vocabulary_release(struct vocabulary *v)
     tokenizer_free(v->tokenizer);
     memory_free(v->old_of_new);
     *v = (struct vocabulary){0};
+}
+
+int vocabulary_train(struct corpus *corpus, const char *const *languages, size_t n_languages,
+                     int n_pieces, char **model, size_t *n_model, struct error *err)
+{
+    uint32_t n = corpus_n_captions(corpus);
+    size_t n_texts = 0;
+    uint8_t *use = caption_uses(corpus, languages, n_languages, err);
+    const char **texts = memory_array(n, sizeof *texts, MEMORY_MAX_TENSOR, err);
+    size_t *n_bytes = memory_array(n, sizeof *n_bytes, MEMORY_MAX_TENSOR, err);
+    int rc = use && texts && n_bytes ? 0 : err && err->code ? err->code : ERR_NOMEM;
+    for (uint32_t i = 0; rc == 0 && i < n; i++) {
+        if (use[i] != USE_TRAIN) continue;
+        rc = corpus_caption_text(corpus, i, &texts[n_texts], &n_bytes[n_texts], NULL, err);
+        n_texts++;
+    }
+    if (rc == 0) {
+        char why[300] = "";
+        char *found = vocabtrain_run(n_texts, texts, n_bytes, n_pieces, n_model, why, sizeof why);
+        *model = found ? memory_copy(found, *n_model, err) : NULL;
+        if (!found)
+            rc = error_set(err, ERR_DATA,
+                           "cannot train a vocabulary of %d pieces on %zu captions: %s", n_pieces,
+                           n_texts, why);
+        else if (!*model)
+            rc = ERR_NOMEM;
+        vocabtrain_free(found);
+    }
+    memory_free(n_bytes);
+    memory_free(texts);
+    memory_free(use);
+    return rc;
 }

@@ -23,6 +23,9 @@ struct vocabulary {
 
 int vocabulary_make(const struct tokenizer *whole, struct corpus *corpus, const char *keep_vocab, const char *const *languages,
                     size_t n_languages, struct vocabulary *v, struct error *err) MUST_CHECK;
+/* A SentencePiece model of at most n_pieces pieces trained on the train text. *model owned: memory_free. */
+int vocabulary_train(struct corpus *corpus, const char *const *languages, size_t n_languages, int n_pieces, char **model, size_t *n_model,
+                     struct error *err) MUST_CHECK;
 void vocabulary_release(struct vocabulary *v);
 
 #endif
