@@ -35,6 +35,12 @@ static struct json *out(json_t *j)
 struct json *json_read(const char *bytes, size_t n, const char *name, struct error *err)
 {
     json_error_t e;
+    const char *nul = n ? memchr(bytes, 0, n) : NULL; /* jansson would step over it */
+    if (nul) {
+        error_set(err, ERR_DATA, "%s: not valid JSON: byte %zu is NUL", name,
+                  (size_t)(nul - bytes));
+        return NULL;
+    }
     json_t *j = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!j)
         error_set(err, ERR_DATA, "%s: not valid JSON at line %d, column %d: %s", name, e.line,

@@ -33,7 +33,8 @@ static struct header *header_of(void *p)
 void *memory_array(uint64_t n, uint64_t size, uint64_t limit, struct error *err)
 {
     uint64_t n_bytes;
-    if (__builtin_mul_overflow(n, size, &n_bytes) || n_bytes > limit) {
+    if (__builtin_mul_overflow(n, size, &n_bytes) || n_bytes > limit ||
+        n_bytes > UINT64_MAX - 2 * ALIGN) {
         error_set(err, ERR_NOMEM, "refusing to allocate %llu x %llu bytes: the limit here is %llu",
                   (unsigned long long)n, (unsigned long long)size, (unsigned long long)limit);
         return NULL;
@@ -55,7 +56,7 @@ int memory_grow(void *ptr_to_ptr, size_t *capacity, uint64_t need, size_t size, 
 {
     if (need <= *capacity) return 0;
     uint64_t want = *capacity ? (uint64_t)*capacity * 2 : 16;
-    if (want < need) want = need;
+    if (want < need || want > limit / size) want = need;
     void *old;
     memcpy(&old, ptr_to_ptr, sizeof old);
     void *p = memory_array(want, size, limit, err);
