@@ -89,7 +89,8 @@ int featureset_has(struct featureset *fs, uint32_t view, size_t n, const uint32_
 int featureset_put(struct featureset *fs, uint32_t view, size_t n, const uint32_t *numbers,
                    const uint8_t (*keys)[DIGEST_BYTES], const float *vectors, struct error *err) MUST_CHECK;
 
-/* One cursor a reading thread: keeps up to 16 MiB of unpacked blocks, so that a small set is unpacked once. Owned:
+/* One cursor a reading thread: keeps up to 64 MiB of unpacked blocks, so that a set of 20,000 vectors is
+ * unpacked once. Owned:
  * featureset_cursor_free, before the set is closed. */
 struct featureset_cursor *featureset_cursor_new(struct featureset *fs, struct error *err) MUST_CHECK;
 void featureset_cursor_free(struct featureset_cursor *cur);

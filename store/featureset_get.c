@@ -6,8 +6,8 @@
 
 #include "store/memory.h"
 
-#define CURSOR_BYTES    ((size_t)16 << 20)
-#define CURSOR_MAX_WAYS 64
+#define CURSOR_BYTES    ((size_t)64 << 20)
+#define CURSOR_MAX_WAYS 256
 
 static int key_mismatch(const struct featureset *fs, uint32_t view, uint32_t number,
                         struct error *err)

@@ -422,7 +422,30 @@ TEST(kill_nine_leaves_whole_batches)
     tear_down();
 }
 
-/* Overwrites `n` bytes in the data file where the marker stands. */
+/* Every allocation of opening and putting fails once: an error, no crash, and nothing stored. */
+TEST(every_failed_allocation_is_an_error)
+{
+    struct error err;
+    struct featureset *fs = NULL;
+    long nth = 1;
+    set_up();
+    CHECK_OK(create(&fs, "s", STORAGE_Q, &err), &err);
+    featureset_close(fs);
+    for (bool done = false; !done && nth < 500; nth++) {
+        memory_fail_at(nth);
+        int rc = featureset_open(&fs, cache, "s", FEATURESET_WRITE, &err);
+        if (rc == 0) rc = featureset_put(fs, 0, N, numbers, keys, vectors[0], &err);
+        memory_fail_at(0);
+        done = rc == 0;
+        if (!done) CHECK_EQ(rc, ERR_NOMEM);
+        if (fs) CHECK_EQ(featureset_n_vectors(fs, 0), done ? N : 0);
+        featureset_close(fs);
+    }
+    CHECK(nth > 20 && nth < 500);
+    tear_down();
+}
+
+/* Flips a bit of the data file, or cuts it there. */
 static bool damage(const char *name, off_t at, bool cut)
 {
     char path[200];
