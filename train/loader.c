@@ -138,12 +138,13 @@ static int tokenise(struct loader *l, const struct tokenizer *t, int max_tokens,
     return 0;
 }
 
-/* The same field of view at the student's side: what is trained on, and what the student's folder will say. */
-static void scale_to_side(struct preprocess *p, int side)
+struct preprocess loader_scale(const struct preprocess *p, int side)
 {
+    struct preprocess scaled = *p;
     int64_t own = preprocess_side(p);
-    p->size = (int)((2 * (int64_t)p->size * side + own) / (2 * own));
-    if (p->do_crop) p->crop_size = side;
+    scaled.size = (int)((2 * (int64_t)p->size * side + own) / (2 * own));
+    if (p->do_crop) scaled.crop_size = side;
+    return scaled;
 }
 
 /* Preprocessing, view plan and pixel cache, as the primary image set's replay says. */
@@ -170,7 +171,7 @@ static int open_pixels(struct loader *l, const struct loader_options *o, struct 
                          "from a student (--init)",
                          o->cache);
     }
-    scale_to_side(&l->preprocess, o->side);
+    l->preprocess = loader_scale(&l->preprocess, o->side);
     p.corpus = l->corpus;
     p.preprocess = l->preprocess;
     p.side = l->side = o->side;

@@ -29,7 +29,7 @@ struct shrink_options {
 };
 
 struct shrink_result {
-    struct json *summary; /* parameters before and after, vocabulary, unknown rates; owned: json_free */
+    struct json *summary; /* parameters and vocabulary before and after; owned: json_free */
 };
 
 int shrink_run(const struct shrink_options *o, const struct report *report, struct shrink_result *result, struct error *err) MUST_CHECK;
