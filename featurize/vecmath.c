@@ -30,11 +30,12 @@ static inline __attribute__((always_inline)) float exp_one(float x)
     union {
         float f;
         int32_t i;
+        uint32_t u;
     } bits = {.f = shifted}, half, rest;
     int32_t power = bits.i - 0x4b400000;
     int32_t h = power >> 1;
-    half.i = (h + 127) << 23;
-    rest.i = (power - h + 127) << 23;
+    half.u = (uint32_t)(h + 127) << 23;
+    rest.u = (uint32_t)(power - h + 127) << 23;
     float y = (p * half.f) * rest.f;
     y = x < low ? 0.0f : y;
     return x > high ? INFINITY : y;
@@ -145,13 +146,15 @@ static inline __attribute__((always_inline)) float fold_sum(float *lane)
     return lane[0];
 }
 
+/* What is left of a row after its whole blocks is read under a condition a lane, which becomes one masked load. */
 VEC_CLONES float vec_sum(size_t n, const float *x)
 {
     float lane[LANES] = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) lane[j] += x[i + j];
-    for (int j = 0; i < n; i++, j++) lane[j] += x[i];
+        for (size_t j = 0; j < LANES; j++) lane[j] += x[i + j];
+    for (size_t j = 0; j < LANES; j++)
+        if (j < n - i) lane[j] += x[i + j];
     return fold_sum(lane);
 }
 
@@ -160,65 +163,69 @@ VEC_CLONES float vec_sum_squares(size_t n, const float *x, float mean)
     float lane[LANES] = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) lane[j] += (x[i + j] - mean) * (x[i + j] - mean);
-    for (int j = 0; i < n; i++, j++) lane[j] += (x[i] - mean) * (x[i] - mean);
+        for (size_t j = 0; j < LANES; j++) lane[j] += (x[i + j] - mean) * (x[i + j] - mean);
+    for (size_t j = 0; j < LANES; j++)
+        if (j < n - i) lane[j] += (x[i + j] - mean) * (x[i + j] - mean);
+    return fold_sum(lane);
+}
+
+static inline __attribute__((always_inline)) float dot(size_t n, const float *a, const float *b)
+{
+    float lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) lane[j] += a[i + j] * b[i + j];
+    for (size_t j = 0; j < LANES; j++)
+        if (j < n - i) lane[j] += a[i + j] * b[i + j];
     return fold_sum(lane);
 }
 
 VEC_CLONES float vec_dot(size_t n, const float *a, const float *b)
 {
-    float lane[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) lane[j] += a[i + j] * b[i + j];
-    for (int j = 0; i < n; i++, j++) lane[j] += a[i] * b[i];
-    return fold_sum(lane);
+    return dot(n, a, b);
 }
 
-/* `m >= x ? m : x` lets a NaN of x into m and keeps it only until the next element, so NaN is looked for as x - x != 0. */
-VEC_CLONES float vec_max(size_t n, const float *x)
+/* The largest value that is a number. */
+static inline __attribute__((always_inline)) float largest(size_t n, const float *x)
 {
-    float lane[LANES], nan[LANES] = {0};
-    for (int j = 0; j < LANES; j++) lane[j] = -INFINITY;
+    float lane[LANES];
+    for (size_t j = 0; j < LANES; j++) lane[j] = -INFINITY;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) {
-            lane[j] = lane[j] > x[i + j] ? lane[j] : x[i + j];
-            nan[j] = x[i + j] != x[i + j] ? x[i + j] : nan[j];
-        }
-    for (int j = 0; i < n; i++, j++) {
-        lane[j] = lane[j] > x[i] ? lane[j] : x[i];
-        nan[j] = x[i] != x[i] ? x[i] : nan[j];
-    }
-    float m = lane[0];
-    for (int j = 0; j < LANES; j++) {
-        if (nan[j] != 0.0f) return nan[j];
-        m = m > lane[j] ? m : lane[j];
-    }
-    return m;
+        for (size_t j = 0; j < LANES; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (size_t j = 0; j < LANES; j++)
+        if (j < n - i) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (size_t width = LANES / 2; width > 0; width /= 2)
+        for (size_t j = 0; j < width; j++)
+            lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];
+    return lane[0];
 }
 
+/* A NaN among the scores makes the sum and so every result a NaN. */
 VEC_CLONES void vec_softmax(size_t n, float *x)
 {
-    float max = vec_max(n, x);
-    float lane[LANES] = {0};
+    float max = largest(n, x);
+    float lane[LANES] = {0}, tail[LANES];
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) {
+        for (size_t j = 0; j < LANES; j++) {
             x[i + j] = exp_one(x[i + j] - max);
             lane[j] += x[i + j];
         }
-    for (int j = 0; i < n; i++, j++) {
-        x[i] = exp_one(x[i] - max);
-        lane[j] += x[i];
-    }
+    for (size_t j = 0; j < LANES; j++) tail[j] = -INFINITY;
+    for (size_t j = 0; j < LANES; j++)
+        if (j < n - i) tail[j] = x[i + j] - max;
+    for (size_t j = 0; j < LANES; j++) tail[j] = exp_one(tail[j]);
+    for (size_t j = 0; j < LANES; j++) lane[j] += tail[j];
+    for (size_t j = 0; j < LANES; j++)
+        if (j < n - i) x[i + j] = tail[j];
     float scale = 1.0f / fold_sum(lane);
     for (size_t k = 0; k < n; k++) x[k] *= scale;
 }
 
 VEC_CLONES void vec_softmax_backward(size_t n, float scale, const float *p, float *dp)
 {
-    float total = vec_dot(n, p, dp);
+    float total = dot(n, p, dp);
     for (size_t i = 0; i < n; i++) dp[i] = scale * p[i] * (dp[i] - total);
 }
 

@@ -39,9 +39,7 @@ float vec_sum(size_t n, const float *x);
 /* sum of (x - mean)^2 */
 float vec_sum_squares(size_t n, const float *x, float mean);
 float vec_dot(size_t n, const float *a, const float *b);
-/* -INFINITY for n = 0; NaN when one is among them. */
-float vec_max(size_t n, const float *x);
-/* y = exp(x - max) / sum; in place. */
+/* x = exp(x - max) / sum of these, in place; all NaN when one is. */
 void vec_softmax(size_t n, float *x);
 /* dp becomes scale p (dp - sum of p dp): the gradient of what went into the softmax that gave p. */
 void vec_softmax_backward(size_t n, float scale, const float *p, float *dp);

@@ -112,38 +112,59 @@ TEST(reductions_of_every_short_length)
     float a[70], b[70];
     for (int i = 0; i < 70; i++) a[i] = sinf((float)i), b[i] = cosf(3.0f * (float)i);
     for (int n = 0; n <= 70; n++) {
-        double sum = 0, squares = 0, dot = 0, max = -INFINITY;
+        double sum = 0, squares = 0, dot = 0;
         for (int i = 0; i < n; i++) {
             sum += a[i];
             squares += (a[i] - 0.25) * (a[i] - 0.25);
             dot += (double)a[i] * b[i];
-            max = fmax(max, a[i]);
         }
         CHECK_NEAR(vec_sum((size_t)n, a), sum, 1e-5);
         CHECK_NEAR(vec_sum_squares((size_t)n, a, 0.25f), squares, 1e-5);
         CHECK_NEAR(vec_dot((size_t)n, a, b), dot, 1e-5);
-        CHECK(vec_max((size_t)n, a) == (float)max);
     }
-    a[3] = NAN;
-    CHECK(isnan(vec_max(70, a)));
-    CHECK(isnan(vec_max(4, a)));
 }
 
-TEST(softmax_sums_to_one_and_survives_large_scores)
+TEST(softmax_of_every_short_length_with_large_scores)
 {
-    float x[37];
-    for (int i = 0; i < 37; i++) x[i] = 1000.0f + 3.0f * sinf((float)i);
-    vec_softmax(37, x);
-    double total = 0, norm = 0;
-    for (int i = 0; i < 37; i++) norm += exp(3.0 * sin((double)i));
-    for (int i = 0; i < 37; i++) {
-        total += x[i];
-        CHECK_NEAR(x[i], exp(3.0 * sin((double)i)) / norm, 2e-5); /* 1000 + s keeps 6e-5 of s */
+    float x[72];
+    for (int n = 1; n <= 70; n++) {
+        double norm = 0, worst = 0;
+        for (int i = 0; i < 72; i++)
+            x[i] = i < n ? 1000.0f + 3.0f * sinf((float)i)
+                         : 4000.0f; /* what lies behind is not ours */
+        for (int i = 0; i < n; i++) norm += exp((double)x[i] - 1000);
+        float want[70];
+        for (int i = 0; i < n; i++) want[i] = (float)(exp((double)x[i] - 1000) / norm);
+        vec_softmax((size_t)n, x);
+        for (int i = 0; i < n; i++) worst = fmax(worst, fabs(x[i] - want[i]));
+        CHECK_NEAR(worst, 0, 3e-7);
+        CHECK(x[n] == 4000.0f);
     }
-    CHECK_NEAR(total, 1, 1e-6);
-    float one = -3.0f;
-    vec_softmax(1, &one);
-    CHECK(one == 1.0f);
+    float bad[20] = {0};
+    bad[18] = NAN;
+    vec_softmax(20, bad);
+    for (int i = 0; i < 20; i++) CHECK(isnan(bad[i]));
+}
+
+TEST(softmax_backward)
+{
+    float p[21], dp[21], dot = 0;
+    for (int i = 0; i < 21; i++) p[i] = sinf((float)i), dp[i] = cosf((float)i), dot += p[i] * dp[i];
+    vec_softmax_backward(21, 0.5f, p, dp);
+    for (int i = 0; i < 21; i++) CHECK_NEAR(dp[i], 0.5 * p[i] * (cos((double)i) - dot), 1e-6);
+}
+
+TEST(column_sums)
+{
+    float x[7 * 37], sum[37];
+    for (int i = 0; i < 7 * 37; i++) x[i] = sinf((float)i);
+    for (int c = 0; c < 37; c++) sum[c] = 1;
+    vec_column_sums(7, 37, x, sum);
+    for (int c = 0; c < 37; c++) {
+        double want = 1;
+        for (int i = 0; i < 7; i++) want += x[i * 37 + c];
+        CHECK_NEAR(sum[c], want, 1e-6);
+    }
 }
 
 TEST(bf16_rounds_to_nearest_even)
@@ -151,7 +172,8 @@ TEST(bf16_rounds_to_nearest_even)
     union {
         uint32_t u;
         float f;
-    } x[7] = {{0x3f800000}, {0x3f808000}, {0x3f818000}, {0x3f808001}, {0x7f800000}, {0x7f800001}, {0xbf80ffff}};
+    } x[7] = {{0x3f800000}, {0x3f808000}, {0x3f818000}, {0x3f808001},
+              {0x7f800000}, {0x7f800001}, {0xbf80ffff}};
     uint16_t want[7] = {0x3f80, 0x3f80, 0x3f82, 0x3f81, 0x7f80, 0x7fc0, 0xbf81}, y[7];
     float f[7];
     for (int i = 0; i < 7; i++) f[i] = x[i].f;
