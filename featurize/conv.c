@@ -1,19 +1,14 @@
-/* Convolutions on oneDNN 2.6; see conv.h. As in gemm.c, primitives are made and run with OpenMP's count set to 1 for the calling
- * thread, scratchpads are ours. Weights are reordered from PyTorch's layout into the one that the primitive asks for; with a key the reordered copy is
+/* Convolutions on oneDNN 2.6; see conv.h. Weights are reordered from PyTorch's layout into the one that the primitive asks for; with a key the reordered copy is
  * kept (inference), without one it is made in each call (training, where the weights change with every step). */
 #include "featurize/conv.h"
 
-#include <dnnl.h>
-#include <omp.h>
-#include <stdbool.h>
 #include <string.h>
 
-#include "featurize/range.h"
+#include "featurize/onednn.h"
 #include "featurize/vecmath.h"
 #include "store/memory.h"
 
-#define SCRATCH_BYTES ((size_t)4 << 30)
-#define MAX_ENTRIES   4096
+#define MAX_ENTRIES 4096
 
 enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS };
 
@@ -34,65 +29,24 @@ struct kept {
 };
 
 struct conv {
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
+    struct onednn o;
     struct entry *entries;
     size_t n_entries, entries_capacity;
     struct kept *kept;
     size_t n_kept, kept_capacity;
-    struct range scratch;
-    size_t scratch_used;
 };
-
-static int enter(void)
-{
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    return threads;
-}
-
-static void leave(int threads)
-{
-    omp_set_num_threads(threads);
-}
 
 static int failed(dnnl_status_t status, const struct conv_shape *s, struct error *err)
 {
-    if (status == dnnl_out_of_memory)
-        return error_set(err, ERR_NOMEM, "oneDNN is out of memory at a convolution");
-    return error_set(
-        err, ERR_USAGE,
-        "oneDNN cannot do a convolution of %d x %d x %d to %d, kernel %d, stride %d (status %d)",
-        s->height, s->width, s->in, s->out, s->kernel, s->stride, (int)status);
-}
-
-static void *scratch(struct conv *c, size_t n_bytes, struct error *err)
-{
-    if (n_bytes > c->scratch.size - c->scratch_used) {
-        error_set(err, ERR_NOMEM, "a convolution needs more than %zu MiB of scratch",
-                  c->scratch.size >> 20);
-        return NULL;
-    }
-    void *p = c->scratch.base + c->scratch_used;
-    c->scratch_used += (n_bytes + 63) / 64 * 64;
-    return p;
+    return onednn_failed(status, err, "a convolution of %d x %d x %d to %d, kernel %d, stride %d",
+                         s->height, s->width, s->in, s->out, s->kernel, s->stride);
 }
 
 struct conv *conv_new(struct error *err)
 {
     struct conv *c = memory_array(1, sizeof *c, MEMORY_MAX_SMALL, err);
     if (!c) return NULL;
-    int threads = enter();
-    dnnl_status_t status = dnnl_engine_create(&c->engine, dnnl_cpu, 0);
-    if (!status) status = dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags);
-    leave(threads);
-    if (status) {
-        error_set(err, ERR_NOMEM, "oneDNN cannot open its engine (status %d)", (int)status);
-        goto fail;
-    }
-    if (range_open(&c->scratch, SCRATCH_BYTES, err) < 0) goto fail;
-    return c;
-fail:
+    if (onednn_open(&c->o, err) == 0) return c;
     conv_free(c);
     return NULL;
 }
@@ -119,9 +73,7 @@ void conv_free(struct conv *c)
     memory_free(c->kept);
     for (size_t i = 0; i < c->n_entries; i++) entry_release(&c->entries[i]);
     memory_free(c->entries);
-    range_close(&c->scratch);
-    if (c->stream) dnnl_stream_destroy(c->stream);
-    if (c->engine) dnnl_engine_destroy(c->engine);
+    onednn_close(&c->o);
     memory_free(c);
 }
 
@@ -175,7 +127,7 @@ static dnnl_status_t primitive_desc(struct conv *c, enum direction direction,
         status = dnnl_convolution_forward_desc_init(
             &conv, direction == FORWARD ? dnnl_forward_inference : dnnl_forward_training, alg,
             &d->x, &d->w, NULL, &d->y, d->strides, d->left, d->right);
-    if (!status) status = dnnl_primitive_desc_create(&hint, &conv, attr, c->engine, NULL);
+    if (!status) status = dnnl_primitive_desc_create(&hint, &conv, attr, c->o.engine, NULL);
     if (!status && direction == FORWARD) {
         *out = hint;
         hint = NULL;
@@ -185,7 +137,7 @@ static dnnl_status_t primitive_desc(struct conv *c, enum direction direction,
                                                                 d->strides, d->left, d->right)
                      : dnnl_convolution_backward_weights_desc_init(
                            &conv, alg, &d->x, &d->w, NULL, &d->y, d->strides, d->left, d->right);
-        if (!status) status = dnnl_primitive_desc_create(out, &conv, attr, c->engine, hint);
+        if (!status) status = dnnl_primitive_desc_create(out, &conv, attr, c->o.engine, hint);
     }
     if (hint) dnnl_primitive_desc_destroy(hint);
     if (attr) dnnl_primitive_attr_destroy(attr);
@@ -196,8 +148,8 @@ static dnnl_status_t make_reorder(struct conv *c, const dnnl_memory_desc_t *from
                                   const dnnl_memory_desc_t *to, dnnl_primitive_t *out)
 {
     dnnl_primitive_desc_t desc = NULL;
-    dnnl_status_t status = dnnl_reorder_primitive_desc_create(&desc, from, c->engine, to, c->engine,
-                                                              NULL);
+    dnnl_status_t status = dnnl_reorder_primitive_desc_create(&desc, from, c->o.engine, to,
+                                                              c->o.engine, NULL);
     if (!status) status = dnnl_primitive_create(out, desc);
     if (desc) dnnl_primitive_desc_destroy(desc);
     return status;
@@ -219,11 +171,11 @@ static dnnl_status_t make_entry(struct conv *c, struct entry *e)
     e->scratchpad_bytes = dnnl_memory_desc_get_size(pad);
     status = gradient ? make_reorder(c, w, &d.plain, &e->reorder)
                       : make_reorder(c, &d.plain, w, &e->reorder);
-    if (!status) status = dnnl_memory_create(&e->x, &d.x, c->engine, DNNL_MEMORY_NONE);
-    if (!status) status = dnnl_memory_create(&e->w, w, c->engine, DNNL_MEMORY_NONE);
-    if (!status) status = dnnl_memory_create(&e->y, &d.y, c->engine, DNNL_MEMORY_NONE);
-    if (!status) status = dnnl_memory_create(&e->plain, &d.plain, c->engine, DNNL_MEMORY_NONE);
-    if (!status) status = dnnl_memory_create(&e->scratchpad, pad, c->engine, DNNL_MEMORY_NONE);
+    if (!status) status = dnnl_memory_create(&e->x, &d.x, c->o.engine, DNNL_MEMORY_NONE);
+    if (!status) status = dnnl_memory_create(&e->w, w, c->o.engine, DNNL_MEMORY_NONE);
+    if (!status) status = dnnl_memory_create(&e->y, &d.y, c->o.engine, DNNL_MEMORY_NONE);
+    if (!status) status = dnnl_memory_create(&e->plain, &d.plain, c->o.engine, DNNL_MEMORY_NONE);
+    if (!status) status = dnnl_memory_create(&e->scratchpad, pad, c->o.engine, DNNL_MEMORY_NONE);
 done:
     if (desc) dnnl_primitive_desc_destroy(desc);
     return status;
@@ -259,7 +211,7 @@ static dnnl_status_t run_reorder(struct conv *c, struct entry *e, void *w, void 
     bool gradient = e->direction == BACKWARD_WEIGHTS;
     dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, gradient ? e->w : e->plain},
                                {DNNL_ARG_TO, gradient ? e->plain : e->w}};
-    return dnnl_primitive_execute(e->reorder, c->stream, 2, args);
+    return dnnl_primitive_execute(e->reorder, c->o.stream, 2, args);
 }
 
 /* The weights in the layout of e: kept under key, or in scratch. NULL with err. */
@@ -269,7 +221,7 @@ static void *reordered(struct conv *c, struct entry *e, const float *w, int key,
         if (c->kept[i].key == key) return c->kept[i].weights;
     void *to = NULL;
     if (key < 0) {
-        to = scratch(c, e->weights_bytes, err);
+        to = onednn_scratch(&c->o, e->weights_bytes, err);
         if (!to) return NULL;
     } else {
         if (memory_grow(&c->kept, &c->kept_capacity, c->n_kept + 1, sizeof *c->kept,
@@ -288,8 +240,8 @@ static void *reordered(struct conv *c, struct entry *e, const float *w, int key,
 static int run_entry(struct conv *c, struct entry *e, const void *x, void *w, const void *y,
                      struct error *err)
 {
-    size_t mark = c->scratch_used;
-    void *pad = scratch(c, e->scratchpad_bytes, err);
+    size_t mark = c->o.scratch_used;
+    void *pad = onednn_scratch(&c->o, e->scratchpad_bytes, err);
     if (!pad) return ERR_NOMEM;
     dnnl_memory_set_data_handle(e->x, (void *)x);
     dnnl_memory_set_data_handle(e->w, w);
@@ -303,16 +255,16 @@ static int run_entry(struct conv *c, struct entry *e, const void *x, void *w, co
     const int *name = names[e->direction];
     dnnl_exec_arg_t args[4] = {
         {name[0], e->x}, {name[1], e->w}, {name[2], e->y}, {DNNL_ARG_SCRATCHPAD, e->scratchpad}};
-    dnnl_status_t status = dnnl_primitive_execute(e->run, c->stream, 4, args);
-    c->scratch_used = mark;
+    dnnl_status_t status = dnnl_primitive_execute(e->run, c->o.stream, 4, args);
+    c->o.scratch_used = mark;
     return status ? failed(status, &e->shape, err) : 0;
 }
 
 int conv_forward(struct conv *c, const struct conv_shape *s, int batch, const float *x,
                  const float *w, int key, float *y, struct error *err)
 {
-    int threads = enter(), rc = ERR_NOMEM;
-    size_t mark = c->scratch_used;
+    int threads = onednn_enter(), rc = ERR_NOMEM;
+    size_t mark = c->o.scratch_used;
     size_t x_step = (size_t)s->height * (size_t)s->width * (size_t)s->in;
     size_t y_step = (size_t)conv_out_height(s) * (size_t)conv_out_width(s) * (size_t)s->out;
     struct entry *e = find_entry(c, FORWARD, s, 1, err);
@@ -322,8 +274,8 @@ int conv_forward(struct conv *c, const struct conv_shape *s, int batch, const fl
     for (int i = 0; i < batch && rc == 0; i++)
         rc = run_entry(c, e, x + (size_t)i * x_step, weights, y + (size_t)i * y_step, err);
 done:
-    c->scratch_used = mark;
-    leave(threads);
+    c->o.scratch_used = mark;
+    onednn_leave(threads);
     return rc;
 }
 
@@ -331,13 +283,13 @@ int conv_backward_data(struct conv *c, const struct conv_shape *s, int batch, co
                        const float *w, float *dx, struct error *err)
 {
     if (batch == 0) return 0;
-    int threads = enter(), rc = ERR_NOMEM;
-    size_t mark = c->scratch_used;
+    int threads = onednn_enter(), rc = ERR_NOMEM;
+    size_t mark = c->o.scratch_used;
     struct entry *e = find_entry(c, BACKWARD_DATA, s, batch, err);
     void *weights = e ? reordered(c, e, w, -1, err) : NULL;
     if (weights) rc = run_entry(c, e, dx, weights, dy, err);
-    c->scratch_used = mark;
-    leave(threads);
+    c->o.scratch_used = mark;
+    onednn_leave(threads);
     return rc;
 }
 
@@ -345,12 +297,12 @@ int conv_backward_weights(struct conv *c, const struct conv_shape *s, int batch,
                           const float *dy, float *dw, struct error *err)
 {
     if (batch == 0) return 0;
-    int threads = enter(), rc = ERR_NOMEM;
-    size_t mark = c->scratch_used,
+    int threads = onednn_enter(), rc = ERR_NOMEM;
+    size_t mark = c->o.scratch_used,
            n = (size_t)s->out * (size_t)s->in * (size_t)s->kernel * (size_t)s->kernel;
     struct entry *e = find_entry(c, BACKWARD_WEIGHTS, s, batch, err);
-    void *weights = e ? scratch(c, e->weights_bytes, err) : NULL;
-    float *plain = weights ? scratch(c, n * sizeof *plain, err) : NULL;
+    void *weights = e ? onednn_scratch(&c->o, e->weights_bytes, err) : NULL;
+    float *plain = weights ? onednn_scratch(&c->o, n * sizeof *plain, err) : NULL;
     if (!plain) goto done;
     rc = run_entry(c, e, x, weights, dy, err);
     if (rc < 0) goto done;
@@ -358,7 +310,7 @@ int conv_backward_weights(struct conv *c, const struct conv_shape *s, int batch,
     rc = status ? failed(status, s, err) : 0;
     if (rc == 0) vec_add(n, plain, dw);
 done:
-    c->scratch_used = mark;
-    leave(threads);
+    c->o.scratch_used = mark;
+    onednn_leave(threads);
     return rc;
 }

@@ -6,7 +6,7 @@
  *
  * Zero padding (kernel - 1) / 2; weights as PyTorch has them, [out, in, k, k]. A `struct conv` belongs to one thread; primitives are made on
  * first use of a shape and kept.
- * Library: oneDNN (with featurize/gemm.c the only includers).
+ * Library: oneDNN, through featurize/onednn.h.
  */
 #ifndef FEATURIZE_CONV_H
 #define FEATURIZE_CONV_H

@@ -13,7 +13,7 @@
  * A value is a row-major f32 matrix: tokens (sum of T, D), pictures channels-last (B*H*W, C), sequences concatenated without padding.
  * EXEC_INFER: no tape; exec_mark/exec_release give memory back inside a forward pass. EXEC_TRAIN: every op records a node; batch norm uses the
  * micro-batch's statistics. train/backward.h walks the tape.
- * Library: none here (oneDNN lives in featurize/gemm.c and featurize/conv.c).
+ * Library: none here (oneDNN lives behind featurize/gemm.h and featurize/conv.h).
  */
 #ifndef FEATURIZE_EXEC_H
 #define FEATURIZE_EXEC_H

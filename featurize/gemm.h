@@ -1,9 +1,10 @@
 /* Matrix products on oneDNN, one thread a call, equal bits wherever a row stands.
  *
- * Measured with oneDNN 2.6.3 (see DESIGN): products change a row with M and with threads, so rows go through fixed tiles (the last
- * zero-padded), primitives are made for one thread with a user scratchpad, and a `struct gemm` belongs to one thread. f32 accumulates in f32; NUMERICS_BF16 rounds both inputs
- * to bf16 and accumulates in f32; on a CPU without bf16 instructions that is emulated or slow: gemm_bf16_is_fast says which `--numerics auto` takes.
- * Library: oneDNN (with featurize/conv.c the only includers).
+ * oneDNN may sum a row in another order when the number of rows or of threads changes. So rows go through tiles of a few fixed sizes (the last
+ * zero-padded), of which one is used only where it was seen to give the same bits as the 256-row tile; primitives are made for one thread with a
+ * scratchpad of ours, and a `struct gemm` belongs to one thread. f32 accumulates in f32; NUMERICS_BF16 rounds both operands to bf16 and accumulates in
+ * f32; on a CPU without bf16 instructions that is refused or slow: gemm_bf16_is_fast says what `--numerics auto` takes.
+ * Library: oneDNN, through featurize/onednn.h.
  */
 #ifndef FEATURIZE_GEMM_H
 #define FEATURIZE_GEMM_H
@@ -20,7 +21,8 @@ bool gemm_bf16_is_fast(void);
 /* oneDNN's version and the ISA it runs with: part of a fingerprint's numerics note. Static text. */
 const char *gemm_library(void);
 
-/* Packs every 2-D weight named ".weight" of p that op_linear uses, once, for numerics. Owned: packed_free. Weights must not change after. */
+/* Packs the weights that op_linear may use, once, for numerics: 2-D tensors named *.weight that are no tables (*_embedding*), 1 x 1 convolutions and patch embeddings.
+ * Others are used as they are, with equal results up to rounding. Owned: packed_free. Weights must not change after. */
 struct packed *packed_new(const struct params *p, enum numerics numerics, struct error *err) MUST_CHECK;
 void packed_free(struct packed *k);
 

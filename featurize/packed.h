@@ -1,0 +1,22 @@
+/* The inside of struct packed, for gemm.c; packed_new and packed_free are declared in gemm.h. */
+#ifndef FEATURIZE_PACKED_H
+#define FEATURIZE_PACKED_H
+
+#include "featurize/gemm.h"
+#include "featurize/onednn.h"
+
+/* Rows of the tile that chooses the layout. */
+#define PACKED_TILE_ROWS 256
+
+struct packed_weight {
+    void *data; /* owned; NULL when not packed */
+    dnnl_memory_desc_t desc;
+};
+
+struct packed {
+    enum numerics numerics;
+    int n;
+    struct packed_weight *weights; /* by parameter index */
+};
+
+#endif
