@@ -37,7 +37,9 @@ static int initialise(struct corpus *c, struct error *err)
 static int load(struct corpus *c, struct error *err)
 {
     int rc = record_load_sums(c, err);
-    return rc < 0 ? rc : record_load_names(c, err);
+    if (rc == 0) rc = record_load_names(c, err);
+    c->is_stale = rc < 0;
+    return rc;
 }
 
 int corpus_open(struct corpus **out, const char *cache, enum corpus_mode mode, struct error *err)
@@ -105,16 +107,18 @@ int corpus_begin(struct corpus *c, struct error *err)
         return error_set(err, ERR_USAGE, "%s: %s", c->folder,
                          c->in_batch ? "the batch before is still open"
                                      : "is open for reading only");
+    int rc = c->is_stale ? load(c, err) : 0;
+    if (rc < 0) return rc;
     kv_abort(c->txn);
     c->txn = NULL;
-    int rc = kv_begin_write(c->kv, &c->txn, err);
+    rc = kv_begin_write(c->kv, &c->txn, err);
     if (rc < 0) return rc;
     c->in_batch = true;
     c->batch_bytes = 0;
     return 0;
 }
 
-/* Back to what is on disk; if even that fails, the next call on the handle says so. */
+/* Back to what is on disk; if even that fails, the next batch tries again. */
 static void forget_batch(struct corpus *c)
 {
     c->txn = NULL;

@@ -43,6 +43,7 @@ struct corpus {
     enum corpus_mode mode;
     struct kv_txn *txn; /* the batch, or the snapshot that getters read */
     bool in_batch;
+    bool is_stale; /* sums and names could not be read back after an abort */
     pthread_mutex_t lock; /* txn is used by one thread at a time */
     struct record_sums sums[TABLE_N];
     struct names names[NAME_KINDS];

@@ -49,6 +49,8 @@ static _Noreturn void be_the_child(int fd, int (*work)(void *, struct sandbox *,
     if (!box.out || quiet < 0) _exit(1);
     dup2(quiet, STDERR_FILENO); /* a library's last words go nowhere: the signal is the finding */
     signal(SIGINT, SIG_IGN);    /* the parent decides */
+    static const int fatal[] = {SIGBUS, SIGSEGV, SIGABRT, SIGFPE, SIGILL};
+    for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) signal(fatal[i], SIG_DFL);
     int rc = work(context, &box, &err);
     if (rc < 0)
         fprintf(box.out, "E%d %s\n", rc, err.text);
