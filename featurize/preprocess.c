@@ -208,12 +208,19 @@ int preprocess_side(const struct preprocess *p)
     return p->do_crop ? p->crop_size : p->size;
 }
 
+struct preprocess preprocess_at_side(const struct preprocess *p, int side)
+{
+    struct preprocess q = *p;
+    int own = preprocess_side(p);
+    q.size = (int)(((int64_t)p->size * side * 2 + own) / (2 * own)); /* rounded to a pixel */
+    if (q.do_crop) q.crop_size = side;
+    return q;
+}
+
 static int whole_picture(const struct preprocess *p, struct resizer *r, const uint8_t *rgb, int w,
                          int h, int side, uint8_t *out, struct error *err)
 {
-    int own = preprocess_side(p);
-    /* Another side than the teacher's: the same field of view, the short edge rounded to a pixel. */
-    int64_t size = side == own ? p->size : ((int64_t)p->size * side * 2 + own) / (2 * own);
+    int64_t size = preprocess_at_side(p, side).size;
     int64_t new_w = size, new_h = size;
     if (p->shortest_edge && w < h)
         new_h = (int64_t)((double)(size * h) / w);

@@ -40,6 +40,8 @@ int preprocess_read(const struct json *j, const char *name, struct preprocess *p
 /* Hugging Face form of p, plus "apply_orientation"; also what goes into fingerprints and `replay`. Owned. */
 struct json *preprocess_json(const struct preprocess *p);
 int preprocess_side(const struct preprocess *p); /* side of the tower's input */
+/* p for another side: what preprocess_u8 does with it equals what it does with p at that side. A student's own preprocessing. */
+struct preprocess preprocess_at_side(const struct preprocess *p, int side);
 /* // rgb (h, w, 3) -> out (side, side, 3) */
 int preprocess_u8(const struct preprocess *p, struct resizer *r, const uint8_t *rgb, int w, int h, const struct view_box *box, int side, uint8_t *out, struct error *err) MUST_CHECK;
 /* // in, out (n_pixels, 3) */

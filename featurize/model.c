@@ -1,0 +1,244 @@
+/* Reading a model's folder; see model.h. Writing one is modelsave.c, running one modelembed.c. */
+#include "featurize/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "featurize/safetensors.h"
+#include "store/file.h"
+#include "store/memory.h"
+
+#define MAX_CONFIG_BYTES    ((size_t)16 << 20)
+#define MAX_TOKENIZER_BYTES ((uint64_t)256 << 20)
+
+static struct json *read_json(const char *dir, const char *name, struct error *err)
+{
+    char *path = file_join(dir, name, err);
+    if (!path) return NULL;
+    struct json *j = json_read_file(path, MAX_CONFIG_BYTES, err);
+    memory_free(path);
+    return j;
+}
+
+static int code_of(const struct error *err)
+{
+    return err && err->code < 0 ? err->code : ERR_DATA;
+}
+
+static bool same_shape(const struct tensor *t, const struct param *p)
+{
+    if (t->n_dims != p->n_dims) return false;
+    for (int i = 0; i < t->n_dims; i++)
+        if (t->shape[i] != p->shape[i]) return false;
+    return true;
+}
+
+static int load_tower(struct tower *t, const struct safetensors *s, const char *dir,
+                      struct error *err)
+{
+    for (int i = 0; i < t->params.n; i++) {
+        const struct param *p = &t->params.table[i];
+        const struct tensor *found = safetensors_find(s, p->name);
+        char want[120], have[120];
+        tensor_shape(p->n_dims, p->shape, want, sizeof want);
+        if (!found)
+            return error_set(err, ERR_DATA,
+                             "%s: tensor %s %s is missing from the weights: config.json and the "
+                             "weights belong to different models, or a shard is missing",
+                             dir, p->name, want);
+        if (!same_shape(found, p))
+            return error_set(err, ERR_DATA, "%s: tensor %s has shape %s, config.json asks for %s",
+                             dir, p->name,
+                             tensor_shape(found->n_dims, found->shape, have, sizeof have), want);
+        int rc = tensor_f32(found, params_at(&t->params, i), err);
+        if (rc < 0) {
+            error_prefix(err, "%s: ", dir);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int read_scale(struct model *m, const struct safetensors *s, struct error *err)
+{
+    const struct tensor *t = safetensors_find(s, "logit_scale");
+    float log_scale = (float)json_number(json_get(m->config, "logit_scale_init_value"), 2.6592);
+    if (t && t->n == 1) {
+        int rc = tensor_f32(t, &log_scale, err);
+        if (rc < 0) return rc;
+    }
+    m->logit_scale = expf(log_scale);
+    if (!isfinite(m->logit_scale))
+        return error_set(err, ERR_DATA, "%s: logit_scale is %g: its exponential is not finite",
+                         m->dir, log_scale);
+    return 0;
+}
+
+static int open_image(struct model *m, const struct safetensors *s, struct error *err)
+{
+    struct tower_config c;
+    int rc = tower_config_image(m->config, &c, err);
+    if (rc < 0) {
+        error_prefix(err, "%s/", m->dir);
+        return rc;
+    }
+    struct json *j = read_json(m->dir, "preprocessor_config.json", err);
+    if (!j) return code_of(err);
+    char name[300];
+    snprintf(name, sizeof name, "%.250s/preprocessor_config.json", m->dir);
+    rc = preprocess_read(j, name, &m->preprocess, err);
+    json_free(j);
+    if (rc < 0) return rc;
+    if (preprocess_side(&m->preprocess) != c.image_size)
+        return error_set(err, ERR_DATA,
+                         "%s: pictures of %d pixels, but config.json's vision_config takes %d",
+                         name, preprocess_side(&m->preprocess), c.image_size);
+    m->image = tower_new(&c, err);
+    return m->image ? load_tower(m->image, s, m->dir, err) : code_of(err);
+}
+
+/* sentencepiece.bpe.model, and model_max_length of tokenizer_config.json when there is one. */
+static int open_tokenizer(struct model *m, struct error *err)
+{
+    struct json *j = NULL;
+    char *bytes = NULL, *path = file_join(m->dir, "sentencepiece.bpe.model", err);
+    char *config = file_join(m->dir, "tokenizer_config.json", err);
+    int rc = ERR_NOMEM;
+    size_t n;
+    if (!path || !config) goto done;
+    rc = file_read(path, MAX_TOKENIZER_BYTES, &bytes, &n, err);
+    if (rc == 0) rc = tokenizer_new(bytes, n, path, &m->tokenizer, err);
+    if (rc < 0) goto done;
+    if (file_exists(config)) {
+        j = json_read_file(config, MAX_CONFIG_BYTES, err);
+        if (!j) {
+            rc = code_of(err);
+            goto done;
+        }
+        double most = json_number(json_get(j, "model_max_length"), m->max_tokens);
+        if (most >= 2 && most < m->max_tokens) m->max_tokens = (int)most;
+    }
+done:
+    json_free(j);
+    memory_free(bytes);
+    memory_free(path);
+    memory_free(config);
+    return rc;
+}
+
+static int open_text(struct model *m, const struct safetensors *s, struct error *err)
+{
+    struct tower_config c;
+    int rc = tower_config_text(m->config, &c, err);
+    if (rc < 0) {
+        error_prefix(err, "%s/", m->dir);
+        return rc;
+    }
+    m->max_tokens = c.max_positions - 2;
+    rc = open_tokenizer(m, err);
+    if (rc < 0) return rc;
+    if (tokenizer_vocab(m->tokenizer) > c.vocab)
+        return error_set(err, ERR_DATA,
+                         "%s: sentencepiece.bpe.model has %d ids, config.json's vocab_size is %d: "
+                         "they belong to different models",
+                         m->dir, tokenizer_vocab(m->tokenizer), c.vocab);
+    m->text = tower_new(&c, err);
+    return m->text ? load_tower(m->text, s, m->dir, err) : code_of(err);
+}
+
+/* The parts that this folder has, of those asked for. */
+static int parts_of(const struct model *m, int parts)
+{
+    if (!m->is_student) return parts;
+    if (json_is_null(json_get(m->config, "vision_config"))) parts &= ~MODEL_IMAGE;
+    if (json_is_null(json_get(m->config, "text_config"))) parts &= ~MODEL_TEXT;
+    return parts;
+}
+
+int model_open(struct model **out, const char *dir, int parts, struct error *err)
+{
+    struct safetensors *s = NULL;
+    int rc = ERR_NOMEM;
+    struct model *m = memory_array(1, sizeof *m, MEMORY_MAX_SMALL, err);
+    if (!m) goto done;
+    if (!file_is_folder(dir)) {
+        rc = error_set(err, ERR_NOT_FOUND,
+                       "%s: no such folder: a model's folder has config.json and model.safetensors",
+                       dir);
+        goto done;
+    }
+    m->dir = memory_string(dir, err);
+    if (!m->dir) goto done;
+    m->config = read_json(dir, "config.json", err);
+    if (!m->config) {
+        rc = code_of(err);
+        goto done;
+    }
+    m->is_student = !strcmp(json_text(json_get(m->config, "model_type"), ""), "clipstill");
+    m->projection_dim = (int)json_int(json_get(m->config, "projection_dim"), 768);
+    rc = safetensors_open(dir, &s, err);
+    if (rc == 0) rc = read_scale(m, s, err);
+    parts = parts_of(m, parts);
+    if (rc == 0 && parts & MODEL_IMAGE) rc = open_image(m, s, err);
+    if (rc == 0 && parts & MODEL_TEXT) rc = open_text(m, s, err);
+done:
+    safetensors_close(s);
+    if (rc < 0) model_free(m), m = NULL;
+    *out = m;
+    return rc;
+}
+
+void model_free(struct model *m)
+{
+    if (!m) return;
+    tower_free(m->image);
+    tower_free(m->text);
+    tokenizer_free(m->tokenizer);
+    json_free(m->config);
+    memory_free(m->dir);
+    memory_free(m);
+}
+
+static bool ends_with(const char *s, const char *tail)
+{
+    size_t n = strlen(s), k = strlen(tail);
+    return n >= k && !strcmp(s + n - k, tail);
+}
+
+/* Belongs to the tower and is used by it: older checkpoints carry position_ids and a pooler that nobody looks at. */
+static bool counts(const char *name, bool is_text)
+{
+    const char *tower = is_text ? "text_model." : "vision_model.";
+    const char *head = is_text ? "text_projection." : "visual_projection.";
+    if (strncmp(name, tower, strlen(tower)) && strncmp(name, head, strlen(head))) return false;
+    return !ends_with(name, ".position_ids") && !strstr(name, ".pooler.") &&
+           !ends_with(name, ".num_batches_tracked");
+}
+
+int model_weights_digest(const char *dir, bool is_text, uint8_t digest[DIGEST_BYTES],
+                         struct error *err)
+{
+    struct safetensors *s = NULL;
+    struct digest *d = NULL;
+    int rc = safetensors_open(dir, &s, err);
+    if (rc < 0) return rc;
+    d = digest_new(err);
+    if (!d) {
+        safetensors_close(s);
+        return ERR_NOMEM;
+    }
+    const struct tensor *t;
+    for (size_t i = 0; (t = safetensors_at(s, i)); i++) {
+        if (!counts(t->name, is_text)) continue;
+        char shape[200], head[600];
+        tensor_shape(t->n_dims, t->shape, shape, sizeof shape);
+        int n = snprintf(head, sizeof head, "%.300s %s %s\n", t->name, tensor_type_name(t->type),
+                         shape);
+        digest_add(d, head, (size_t)n);
+        digest_add(d, t->bytes, t->n_bytes);
+    }
+    digest_finish(d, digest);
+    safetensors_close(s);
+    return 0;
+}
