@@ -8,14 +8,15 @@
 
 #include "store/corpus.h"
 
+struct classes;
 struct prompts {
     size_t n;
     uint32_t *caption;   // (n) corpus numbers
     int32_t *class_of;   // (n)
     int *language;       // (n)
     int n_classes, n_languages;
-    const char **class_name, **language_name; /* borrowed from `owner` */
-    void *owner;
+    char *const *class_name, *const *language_name; /* borrowed from `owner` */
+    struct classes *owner;
 };
 
 /* A corpus without a class list gives n == 0. A prompt that is not in the corpus: ERR_CORRUPT. */
