@@ -15,7 +15,7 @@
 
 #include "store/memory.h"
 
-#define MAX_INPUT ((size_t)1 << 24) /* before the clean-up */
+#define MAX_INPUT ((size_t)1 << 20) /* before the clean-up; a pair keeps no longer original */
 #define MAX_TAG   100
 
 static int refuse(const char **reason, const char *word)
@@ -138,4 +138,21 @@ int caption_language(const char *tag, char *out, size_t size, struct error *err)
                          size - 1);
     memcpy(out, canonical, strlen(canonical) + 1);
     return 0;
+}
+
+void caption_printable(const char *text, char *out, size_t size)
+{
+    int32_t at = 0, n_out = 0, n = (int32_t)strnlen(text, size - 1),
+            whole = (int32_t)strnlen(text, size + 4);
+    while (at < n) {
+        int32_t start = at;
+        UChar32 c;
+        U8_NEXT((const uint8_t *)text, at, whole, c);
+        if (at >= (int32_t)size) break; /* not half a character */
+        if (c < 0 || u_charType(c) == U_CONTROL_CHAR)
+            out[n_out++] = '?';
+        else
+            while (start < at) out[n_out++] = text[start++];
+    }
+    out[n_out] = '\0';
 }

@@ -18,5 +18,7 @@ int caption_normalise(const char *text, size_t n, char **out, size_t *n_out, con
 /* A BCP 47 tag in canonical form ("zh-hans-CN" and "zh_hans_CN" -> "zh-Hans-CN", "iw" -> "he", "" -> "und"); ERR_DATA for what is no tag. */
 #define CAPTION_MAX_LANGUAGE 64 /* enough for out */
 int caption_language(const char *tag, char *out, size_t size, struct error *err) MUST_CHECK;
+/* text as valid UTF-8 without controls ('?' stands for each bad byte), cut to size - 1 bytes between characters: for messages and quarantine. */
+void caption_printable(const char *text, char *out, size_t size);
 
 #endif

@@ -144,7 +144,10 @@ static void fill(struct folder *f, struct row *row)
 {
     *row = (struct row){.image = f->picture, .weight = 1};
     const char *relative = f->stack[f->depth - 1].relative, *slash = strrchr(relative, '/');
-    if (f->labels) row->label = slash ? slash + 1 : relative;
+    if (!f->labels) return;
+    row->label = slash ? slash + 1 : relative;
+    if (*row->label) row->caption = row->label; /* until a sidecar says better */
+    row->n_caption = strlen(row->label);
 }
 
 static int reject(struct folder *f, struct row *row, const char *reason)

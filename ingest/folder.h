@@ -12,7 +12,7 @@
 #include "store/error.h"
 
 struct folder;
-/* labels: the sub-folder's name is the picture's label. path must outlive it. */
+/* labels: the sub-folder's name is the picture's label, and its caption where there is no sidecar. path must outlive it. */
 int folder_open(struct folder **f, const char *path, bool labels, struct error *err) MUST_CHECK;
 void folder_close(struct folder *f);
 int folder_next(struct folder *f, struct row *row, struct error *err) MUST_CHECK; /* as source_next */

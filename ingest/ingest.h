@@ -33,7 +33,7 @@ struct ingest_options {
     bool folder_labels;          /* image folders: the sub-folder's name is the label */
     const char *classes;         /* path of classes.json, or NULL */
     int64_t max_bad;             /* rejects allowed in this run; negative: any number */
-    double max_bad_percent;      /* of the records read; negative: any share. Judged at the end; from the 1,000th record on also in between, at twice the share */
+    double max_bad_percent;      /* of the records read; negative: any share. Judged at the end */
     struct picture_limits limits;
     uint64_t batch_bytes;        /* a transaction; 64 MB */
     int n_threads;               /* 0: as OpenMP has it */
@@ -52,7 +52,7 @@ struct ingest_reason {
 struct ingest_result {
     uint64_t n_rows;         /* records read, bad ones among them */
     uint64_t n_images_new;   /* pictures that were not yet in the corpus */
-    uint64_t n_images_old;   /* distinct files read in this run that were already there (by content) */
+    uint64_t n_images_old;   /* pictures of this run that were already there, by content */
     uint64_t n_captions_new;
     uint64_t n_pairs_new, n_pairs_changed, n_pairs_old;
     uint64_t n_prompts_new;  /* of the class list */

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store/error.h"
+
 struct row {
     const char *image;     /* path, relative to the manifest's folder; NULL or "": not given */
     const char *id;        /* foreign id; alone it names an image that is already known; NULL or "": not given */
@@ -29,6 +31,8 @@ struct row {
 
 /* Makes *r a reject; line and byte_offset stay. */
 void row_reject(struct row *r, const char *reason, const char *message, const char *record);
+/* A copy of `from` whose strings lie in one block: owned, memory_free(*block). */
+int row_copy(const struct row *from, struct row *to, char **block, struct error *err) MUST_CHECK;
 /* A weight as text: 0, or ERR_DATA unless it is a finite number above 0 (then *weight is untouched). */
 int row_weight(const char *text, double *weight);
 

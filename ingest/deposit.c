@@ -1,0 +1,272 @@
+/* One row into the corpus, or into its quarantine; see deposit.h. */
+#include "ingest/deposit.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "ingest/caption.h"
+#include "store/memory.h"
+
+#define MAX_ID 4096 /* bytes of a path, id or label that the store keeps */
+
+/* A row made clean. */
+struct clean {
+    char language[CAPTION_MAX_LANGUAGE];
+    char *caption, *label; /* owned; NULL: none */
+    size_t n_caption, n_label;
+    enum corpus_split split;
+};
+
+static void clean_release(struct clean *c)
+{
+    memory_free(c->caption);
+    memory_free(c->label);
+}
+
+static void count_reason(struct ingest_result *r, const char *word, bool is_new)
+{
+    size_t i = 0;
+    while (i < r->n_reasons && strcmp(r->reasons[i].word, word)) i++;
+    r->n_rejects++;
+    r->n_rejects_new += is_new;
+    if (i == INGEST_MAX_REASONS) return;
+    if (i == r->n_reasons) r->reasons[r->n_reasons++] = (struct ingest_reason){.word = word};
+    r->reasons[i].n++;
+    r->reasons[i].n_new += is_new;
+}
+
+static bool given(const char *s)
+{
+    return s && *s;
+}
+
+/* Quarantines the row. 0, or a failure of the store. */
+static int reject(struct deposit *d, const struct row *row, const char *reason, const char *message,
+                  struct error *err)
+{
+    char tried[2 * ROW_SHOWN + 20], record[2 * ROW_SHOWN], said[900];
+    const char *name = given(row->image) ? row->image : given(row->id) ? row->id : "";
+    snprintf(tried, sizeof tried, row->caption ? "%.*s: %.*s" : "%.*s", ROW_SHOWN, name, ROW_SHOWN,
+             row->caption ? row->caption : "");
+    caption_printable(row->record ? row->record : tried, record, sizeof record);
+    caption_printable(message, said, sizeof said);
+    struct corpus_reject rejected = {.source = d->source_path,
+                                     .line = row->line,
+                                     .byte_offset = row->byte_offset,
+                                     .reason = reason,
+                                     .message = said,
+                                     .record = record};
+    bool is_new = false;
+    int rc = corpus_add_reject(d->corpus, &rejected, &is_new, err);
+    if (rc == 0) count_reason(d->result, reason, is_new);
+    return rc;
+}
+
+/* ERR_DATA in why makes a reject of the row; any other error ends the run. */
+static int reject_or_fail(struct deposit *d, const struct row *row, const char *reason, int rc,
+                          const struct error *why, struct error *err)
+{
+    if (rc == ERR_DATA) return reject(d, row, reason, why->text, err);
+    return error_set(err, rc, "%s", why->text);
+}
+
+static int split_of(const char *word, enum corpus_split *split)
+{
+    static const struct {
+        const char *word;
+        enum corpus_split split;
+    } known[] = {{"train", SPLIT_TRAIN},    {"val", SPLIT_VAL}, {"valid", SPLIT_VAL},
+                 {"validation", SPLIT_VAL}, {"dev", SPLIT_VAL}, {"test", SPLIT_TEST}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcasecmp(word, known[i].word)) continue;
+        *split = known[i].split;
+        return 0;
+    }
+    return ERR_DATA;
+}
+
+/* Cleans all text of the row. 0, or ERR_DATA with *reason and why. */
+static int make_clean(const struct ingest_options *o, const struct row *row, struct clean *c,
+                      const char **reason, struct error *why)
+{
+    int rc = 0;
+    *reason = "bad-language";
+    rc = caption_language(given(row->lang) ? row->lang : o->language, c->language,
+                          sizeof c->language, why);
+    if (rc < 0) return rc;
+    c->split = o->split;
+    *reason = "bad-split";
+    if (given(row->split) && split_of(row->split, &c->split) < 0)
+        return error_set(why, ERR_DATA, "'%.100s' is no split; expected train, val or test",
+                         row->split);
+    if (given(row->label)) {
+        rc = caption_normalise(row->label, strlen(row->label), &c->label, &c->n_label, reason, why);
+        *reason = "bad-label";
+        if (rc == 0 && c->n_label > MAX_ID)
+            rc = error_set(why, ERR_DATA, "the label has %zu bytes; at most %d can be kept",
+                           c->n_label, MAX_ID);
+        if (rc < 0) {
+            error_prefix(why, "label: ");
+            return rc;
+        }
+    }
+    return row->caption ? caption_normalise(row->caption, row->n_caption, &c->caption,
+                                            &c->n_caption, reason, why)
+                        : 0;
+}
+
+/* The number behind an id of this source: 1, 0 when it is not known there. */
+static int number_of_id(struct deposit *d, const char *id, uint32_t *number, struct error *err)
+{
+    struct error why = {0};
+    int rc = corpus_image_of_id(d->corpus, d->source_name, id, number, &why);
+    if (rc == ERR_NOT_FOUND) return 0;
+    return rc < 0 ? error_set(err, rc, "%s", why.text) : 1;
+}
+
+/* ERR_DATA when a path or id of the row is too long or already names another picture than `number` (CORPUS_ABSENT: a new one). */
+static int check_ids(struct deposit *d, const struct row *row, uint32_t number, const char **reason,
+                     struct error *why)
+{
+    const char *ids[] = {row->image, row->id};
+    for (int i = 0; i < 2; i++) {
+        uint32_t old;
+        if (!given(ids[i])) continue;
+        *reason = "bad-id";
+        if (strlen(ids[i]) > MAX_ID)
+            return error_set(why, ERR_DATA, "a path or id has %zu bytes; at most %d can be kept",
+                             strlen(ids[i]), MAX_ID);
+        char shown[ROW_SHOWN];
+        caption_printable(ids[i], shown, sizeof shown);
+        if (strlen(ids[i]) < sizeof shown - 4 && strcmp(shown, ids[i]))
+            return error_set(why, ERR_DATA,
+                             "a path or id must be UTF-8 without control characters: %s", shown);
+        int rc = number_of_id(d, ids[i], &old, why);
+        if (rc < 0) return rc;
+        *reason = "duplicate-id";
+        if (rc == 1 && old != number)
+            return error_set(why, ERR_DATA,
+                             "'%.200s' already names another picture in the source '%.100s'; if "
+                             "the file was changed on purpose, "
+                             "ingest it under another source name",
+                             ids[i], d->source_name);
+    }
+    return 0;
+}
+
+/* A picture that is named by id only: in this source, else in any. */
+static int find_known(struct deposit *d, const char *id, uint32_t *number, const char **reason,
+                      struct error *why)
+{
+    int rc = number_of_id(d, id, number, why);
+    if (rc == 0) rc = corpus_image_of_id(d->corpus, NULL, id, number, why);
+    *reason = rc == ERR_DATA ? "ambiguous-id" : "unknown-id";
+    return rc == ERR_NOT_FOUND ? ERR_DATA : rc < 0 ? rc : 0;
+}
+
+/* The number of the row's picture when it is in the corpus, CORPUS_ABSENT when it is to be added. ERR_DATA with *reason: it cannot be had. */
+static int find_image(struct deposit *d, const struct row *row, struct shot *shot, uint32_t *number,
+                      const char **reason, struct error *why)
+{
+    *number = CORPUS_ABSENT;
+    *reason = "missing-image";
+    if (!given(row->image) && !given(row->id))
+        return error_set(why, ERR_DATA, "the record names no image");
+    if (d->options->no_images) {
+        *reason = "bad-id";
+        int rc = number_of_id(d, given(row->id) ? row->id : row->image, number, why);
+        return rc < 0 ? rc : check_ids(d, row, *number, reason, why);
+    }
+    if (!given(row->image)) return find_known(d, row->id, number, reason, why);
+    if (shot->reason) {
+        *reason = shot->reason;
+        return error_set(why, ERR_DATA, "%s", shot->message);
+    }
+    if (shot->stored) *number = shot->number;
+    return check_ids(d, row, *number, reason, why);
+}
+
+/* Adds the picture unless it is there. */
+static int add_image(struct deposit *d, const struct row *row, struct shot *shot, uint32_t *number,
+                     struct error *err)
+{
+    struct corpus_image image = {.orientation = 1};
+    bool is_new = false;
+    int rc = 0;
+    if (*number == CORPUS_ABSENT) {
+        if (shot)
+            image = shot->image;
+        else
+            corpus_key_of_id(given(row->id) ? row->id : row->image, image.key);
+        rc = corpus_add_image(d->corpus, &image, shot ? shot->bytes : NULL, shot ? shot->n : 0,
+                              number, &is_new, err);
+        if (rc < 0) return rc;
+        d->result->n_images_new += is_new;
+        d->result->n_image_bytes += is_new ? image.n_bytes : 0;
+    }
+    if (!shot) return 0;
+    if (!shot->counted && !is_new) d->result->n_images_old++;
+    shot->counted = shot->stored = true;
+    shot->number = *number;
+    return 0;
+}
+
+static int add_ids(struct deposit *d, const struct row *row, uint16_t source, uint32_t number,
+                   struct error *err)
+{
+    struct corpus_image image;
+    int rc = corpus_get_image(d->corpus, number, &image, err);
+    if (rc == 0 && given(row->image))
+        rc = corpus_add_id(d->corpus, source, row->image, image.key, err);
+    if (rc == 0 && given(row->id)) rc = corpus_add_id(d->corpus, source, row->id, image.key, err);
+    return rc;
+}
+
+static int add_pair(struct deposit *d, const struct row *row, const struct clean *c,
+                    struct corpus_pair *pair, struct error *err)
+{
+    bool is_new = false, changed = false;
+    int rc = corpus_add_caption(d->corpus, c->caption, c->n_caption, &pair->caption, &is_new, err);
+    if (rc < 0) return rc;
+    d->result->n_captions_new += is_new;
+    rc = corpus_intern(d->corpus, NAME_LANGUAGE, c->language, &pair->language, err);
+    if (rc == 0 && c->label) rc = corpus_intern(d->corpus, NAME_LABEL, c->label, &pair->label, err);
+    if (rc == 0)
+        rc = corpus_add_pair(d->corpus, pair, row->caption, row->n_caption, &is_new, &changed, err);
+    if (rc < 0) return rc;
+    d->result->n_pairs_new += is_new;
+    d->result->n_pairs_changed += !is_new && changed;
+    d->result->n_pairs_old += !is_new && !changed;
+    return 0;
+}
+
+static int store(struct deposit *d, const struct row *row, const struct clean *c, struct shot *shot,
+                 uint32_t number, struct error *err)
+{
+    struct corpus_pair pair = {
+        .label = CORPUS_NO_NAME, .split = (uint8_t)c->split, .weight = (float)row->weight};
+    bool by_id = !shot && !d->options->no_images; /* a known picture of, perhaps, another source */
+    int rc = corpus_intern(d->corpus, NAME_SOURCE, d->source_name, &pair.source, err);
+    if (rc == 0) rc = add_image(d, row, shot, &number, err);
+    if (rc == 0 && !by_id) rc = add_ids(d, row, pair.source, number, err);
+    pair.image = number;
+    if (rc == 0 && c->caption) rc = add_pair(d, row, c, &pair, err);
+    return rc < 0 ? rc : 1;
+}
+
+int deposit_row(struct deposit *d, const struct row *row, struct shot *shot, struct error *err)
+{
+    struct clean c = {0};
+    struct error why = {0};
+    const char *reason = NULL;
+    uint32_t number = CORPUS_ABSENT;
+    d->result->n_rows++;
+    if (row->reason) return reject(d, row, row->reason, row->message, err);
+    int rc = make_clean(d->options, row, &c, &reason, &why);
+    if (rc == 0) rc = find_image(d, row, shot, &number, &reason, &why);
+    rc = rc < 0 ? reject_or_fail(d, row, reason, rc, &why, err)
+                : store(d, row, &c, shot, number, err);
+    clean_release(&c);
+    return rc;
+}

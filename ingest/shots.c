@@ -1,0 +1,174 @@
+/* The picture files of a batch; see shots.h. An open-addressing table of indices over one array of shots. Decoding in parallel is only a check
+ * and a look at the size: the pixels are let go at once. The one allocation inside the parallel loop is the decoders' own. */
+#include "ingest/shots.h"
+
+#include <string.h>
+
+#include "store/digest.h"
+#include "store/file.h"
+#include "store/memory.h"
+
+#define SLOTS (4 * SHOTS_MAX) /* a power of two */
+
+struct shots {
+    struct picture_limits limits;
+    struct shot *shot; // (n)
+    size_t n, capacity;
+    size_t *fresh; // (n_fresh) read in this batch, to be decoded
+    size_t n_fresh, fresh_capacity;
+    uint64_t n_bytes;
+    uint32_t slot[SLOTS]; /* 1 + index; 0: free */
+};
+
+struct shots *shots_new(const struct picture_limits *limits, struct error *err)
+{
+    struct shots *s = memory_array(1, sizeof *s, MEMORY_MAX_SMALL, err);
+    if (s) s->limits = *limits;
+    return s;
+}
+
+static void drop_bytes(struct shots *s, struct shot *shot)
+{
+    if (shot->bytes) s->n_bytes -= shot->n;
+    memory_free(shot->bytes);
+    shot->bytes = NULL;
+}
+
+static void forget_all(struct shots *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        drop_bytes(s, &s->shot[i]);
+        memory_free(s->shot[i].message);
+        memory_free(s->shot[i].path);
+    }
+    s->n = 0;
+    memset(s->slot, 0, sizeof s->slot);
+}
+
+void shots_free(struct shots *s)
+{
+    if (!s) return;
+    forget_all(s);
+    memory_free(s->shot);
+    memory_free(s->fresh);
+    memory_free(s);
+}
+
+/* The slot of path, or the free one where it belongs. */
+static uint32_t *find(struct shots *s, const char *path)
+{
+    uint64_t h = 14695981039346656037u; /* FNV-1a */
+    for (const char *p = path; *p; p++) h = (h ^ (uint8_t)*p) * 1099511628211u;
+    for (size_t i = (size_t)(h ^ h >> 32);; i++) {
+        uint32_t *slot = &s->slot[i % SLOTS];
+        if (!*slot || !strcmp(s->shot[*slot - 1].path, path)) return slot;
+    }
+}
+
+static int refuse(struct shot *shot, const char *reason, const char *sentence, struct error *err)
+{
+    memory_free(shot->message);
+    shot->message = memory_string(sentence, err);
+    if (!shot->message) return ERR_NOMEM;
+    shot->reason = reason;
+    return 0;
+}
+
+/* Reads the file of a new shot and looks its key up. */
+static int load(struct shots *s, struct shot *shot, struct corpus *corpus, struct error *err)
+{
+    struct error why = {0};
+    int rc = file_read(shot->path, s->limits.max_bytes, &shot->bytes, &shot->n, &why);
+    if (rc == ERR_NOMEM) return error_set(err, rc, "%s", why.text);
+    if (rc < 0) {
+        const char *reason = rc == ERR_NOT_FOUND ? "missing-file"
+                             : rc == ERR_DATA    ? "too-large"
+                                                 : "unreadable-file";
+        return refuse(shot, reason, why.text, err);
+    }
+    s->n_bytes += shot->n;
+    digest_of(shot->bytes, shot->n, shot->image.key);
+    rc = corpus_image_number(corpus, shot->image.key, &shot->number, &why);
+    if (rc < 0 && rc != ERR_NOT_FOUND) return error_set(err, rc, "%s", why.text);
+    if (rc == 0) {
+        shot->stored = true;
+        drop_bytes(s, shot);
+        return 0;
+    }
+    if (memory_grow(&s->fresh, &s->fresh_capacity, s->n_fresh + 1, sizeof *s->fresh,
+                    MEMORY_MAX_SMALL, err) < 0)
+        return ERR_NOMEM;
+    s->fresh[s->n_fresh++] = (size_t)(shot - s->shot);
+    return 0;
+}
+
+int shots_get(struct shots *s, const char *path, struct corpus *corpus, size_t *index,
+              struct error *err)
+{
+    uint32_t *slot = find(s, path);
+    if (*slot) {
+        *index = *slot - 1;
+        struct shot *known = &s->shot[*index];
+        /* its bytes went with a batch in which no good row named it */
+        bool again = !known->stored && !known->reason && !known->bytes;
+        return again ? load(s, known, corpus, err) : 0;
+    }
+    if (memory_grow(&s->shot, &s->capacity, s->n + 1, sizeof *s->shot, MEMORY_MAX_FILE, err) < 0)
+        return ERR_NOMEM;
+    struct shot *new = &s->shot[s->n];
+    *new = (struct shot){.image.orientation = 1, .path = memory_string(path, err)};
+    if (!new->path) return ERR_NOMEM;
+    *index = s->n++;
+    *slot = (uint32_t)s->n;
+    return load(s, new, corpus, err);
+}
+
+/* Fills in what the picture is. Reads and writes nothing but its shot. */
+static int decode_one(struct shot *shot, const struct picture_limits *limits)
+{
+    struct picture p = {0};
+    struct error why = {0};
+    int rc = picture_decode(shot->bytes, shot->n, limits, true, &p, &why);
+    if (rc == ERR_DATA) return refuse(shot, p.reason, why.text, &why);
+    shot->image.width_px = p.width_px;
+    shot->image.height_px = p.height_px;
+    shot->image.format = p.format;
+    shot->image.orientation = p.orientation;
+    picture_release(&p);
+    return rc;
+}
+
+int shots_decode(struct shots *s, int n_threads, struct error *err)
+{
+    int rc = 0, n = (int)s->n_fresh;
+    struct shot *shot = s->shot;
+    const size_t *fresh = s->fresh;
+    const struct picture_limits *limits = &s->limits;
+#pragma omp parallel for default(none) shared(shot, fresh, limits, n) reduction(min                \
+                                                                                : rc)              \
+    schedule(dynamic, 1) num_threads(n_threads)
+    for (int i = 0; i < n; i++) {
+        int one = decode_one(&shot[fresh[i]], limits);
+        if (one < rc) rc = one;
+    }
+    for (size_t i = 0; i < s->n_fresh; i++)
+        if (shot[fresh[i]].reason) drop_bytes(s, &shot[fresh[i]]);
+    s->n_fresh = 0;
+    return rc < 0 ? error_set(err, rc, "out of memory while decoding pictures") : 0;
+}
+
+struct shot *shots_at(struct shots *s, size_t index)
+{
+    return &s->shot[index];
+}
+
+uint64_t shots_bytes(const struct shots *s)
+{
+    return s->n_bytes;
+}
+
+void shots_settle(struct shots *s)
+{
+    for (size_t i = 0; i < s->n; i++) drop_bytes(s, &s->shot[i]);
+    if (s->n >= SHOTS_MAX) forget_all(s);
+}
