@@ -18,9 +18,7 @@
  * compares nothing by itself; featureset_check does and names the component that differs.
  * `replay` is a JSON object + tokenizer bytes that training needs once the teacher's folder is gone: preprocessing, logit_scale, max_tokens.
  *
- * Tables: "blocks", drawn in store/block.h; "meta", each value followed by the digest_short of its key and value: "format" (u32, FEATURESET_FORMAT),
- * "spec" (JSON: tap, tower, dim, grid, storage, epsilon), "fingerprint" and "replay" (canonical JSON), "tokenizer" (bytes, may be
- * absent), "counts" (u64 blocks, u64 set digest = wrapping sum of the blocks' checksums, then u64 vectors a view). The name is the folder's.
+ * The bytes are drawn in store/format.h and store/block.h. A set's name is its folder's.
  *
  * Invariants: a put is visible whole or not at all, also after kill -9. What is stored depends on the vectors alone: not on the order or
  * grouping of puts, nor on the number of threads. Every call sees the newest commit.
@@ -108,9 +106,9 @@ int featureset_list(const char *cache, char ***names, size_t *n, struct error *e
 /* The key of a record's number, false when there is none: what a set asks of its corpus. */
 typedef bool featureset_key_of(void *context, uint32_t number, uint8_t key[DIGEST_BYTES]);
 
-/* Every block's checksum, bitmap, decode, key checks against the corpus when key_of != NULL (returns false for an unknown number), meta's
- * counts. Reads in a forked child, so that a SIGBUS of a damaged file is a finding; key_of and finding are called in this process. Returns the
- * number of findings. */
+/* Every block's checksum, bitmap, codes, and meta's counts, read in a child process, so that a SIGBUS of a damaged file is a finding. Then, when
+ * nothing was found and key_of != NULL, the keys against the corpus. Findings go to finding(), one sentence each, in this process. Returns
+ * their number. */
 int featureset_verify(struct featureset *fs, featureset_key_of *key_of,
                       void (*finding)(void *context, const char *text), void *context,
                       const struct report *report, struct error *err) MUST_CHECK;

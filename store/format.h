@@ -22,6 +22,16 @@
  *   9 rejects       u64 arrival       -> JSON object: source, line, byte_offset, reason, message, record; sum
  *  10 reject_keys   SHA-256(source NUL reason NUL record NUL u64 line)[32] -> u64 arrival, sum
  *
+ * CACHE/features/<set>: one LMDB environment, version FEATURESET_FORMAT (store/featureset.h), with two tables:
+ *
+ *   0 blocks        u32 view, u32 block -> up to 256 vectors, drawn in store/block.h; the checksum is its last 8 bytes
+ *   1 meta          "format"            -> u32 version
+ *                   "spec"              -> JSON: tap, tower, dim, grid, storage
+ *                   "fingerprint", "replay" -> canonical JSON
+ *                   "tokenizer"         -> the tokenizer's file; empty when there is none
+ *                   "counts"            -> u64 blocks, u64 set digest, then u64 vectors of view 0, 1, ...
+ *                   each value followed by u64: digest_short(key) xor digest_short(value)
+ *
  * A set digest is the wrapping sum of the table's record checksums (for image_bytes: of the first 8 bytes of the image keys). Numbers
  * are dense, from 0, in order of arrival. The set digest and counts of all tables but meta are written in the same transaction as the
  * records they speak of.

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/featureset_inside.h"
 #include "store/file.h"
 #include "store/memory.h"
 #include "tests/check.h"
@@ -419,6 +420,45 @@ TEST(kill_nine_leaves_whole_batches)
     CHECK_STR(hex[0], hex[1]);
     memory_free(whole);
     memory_free(s);
+    tear_down();
+}
+
+/* Writes a meta value behind the set's back: with its checksum, or raw. */
+static int tamper(const char *name, const void *bytes, size_t n, bool raw, struct error *err)
+{
+    static const char *const TABLES[] = {"blocks", "meta"};
+    struct kv_config config = {.mode = KV_WRITE, .tables = TABLES, .n_tables = 2};
+    struct kv *kv = NULL;
+    struct kv_txn *txn = NULL;
+    char *folder = file_join(cache, "features/s", err);
+    int rc = kv_open(&kv, folder, &config, err);
+    if (rc == 0) rc = kv_begin_write(kv, &txn, err);
+    if (rc == 0 && raw) rc = kv_put(txn, FEATURESET_META, name, strlen(name), bytes, n, err);
+    if (rc == 0 && !raw) rc = featureset_meta_put(txn, name, bytes, n, err);
+    if (rc == 0) rc = kv_commit(txn, err);
+    kv_close(kv);
+    memory_free(folder);
+    return rc;
+}
+
+TEST(another_version_or_damaged_meta_is_refused)
+{
+    struct error err;
+    struct featureset *fs = NULL;
+    uint32_t format = FEATURESET_FORMAT + 1;
+    set_up();
+    CHECK_OK(create(&fs, "s", STORAGE_Q, &err), &err);
+    featureset_close(fs);
+    CHECK_OK(tamper("format", &format, sizeof format, false, &err), &err);
+    CHECK_EQ(featureset_open(&fs, cache, "s", FEATURESET_READ, &err), ERR_INCOMPATIBLE);
+    CHECK_HAS(err.text, "version 2");
+    format = FEATURESET_FORMAT;
+    CHECK_OK(tamper("format", &format, sizeof format, false, &err), &err);
+    CHECK_OK(featureset_open(&fs, cache, "s", FEATURESET_READ, &err), &err);
+    featureset_close(fs);
+    CHECK_OK(tamper("counts", "0123456789012345ckecksum", 24, true, &err), &err);
+    CHECK_EQ(featureset_open(&fs, cache, "s", FEATURESET_READ, &err), ERR_CORRUPT);
+    CHECK_HAS(err.text, "checksum");
     tear_down();
 }
 
