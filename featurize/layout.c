@@ -2,11 +2,13 @@
  * (whose rows are mostly not touched in a step) do not. */
 #include "featurize/layout.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "store/memory.h"
 
 #define MAX_SLOTS 65536
+#define BASE_SIZE (PARAM_NAME_MAX + 1 - (int)sizeof ".normalization.running_mean")
 
 static void add(struct layout *l, enum param_kind kind, int n_dims, const int64_t *shape,
                 const char *base, const char *suffix)
@@ -24,12 +26,14 @@ static void add(struct layout *l, enum param_kind kind, int n_dims, const int64_
     if (l->rc >= 0) t->slot[t->n_slots++] = index;
 }
 
+/* `base` is a full name, or one that leaves room for the longest suffix. */
 #define FORMAT_NAME(base, fmt)                                                                     \
-    char base[PARAM_NAME_MAX + 1];                                                                 \
+    char base[BASE_SIZE];                                                                          \
     va_list ap;                                                                                    \
     va_start(ap, fmt);                                                                             \
-    vsnprintf(base, sizeof base, fmt, ap);                                                         \
-    va_end(ap)
+    int length = vsnprintf(base, sizeof base, fmt, ap);                                            \
+    va_end(ap);                                                                                    \
+    assert(length > 0 && length < BASE_SIZE)
 
 void layout_tensor(struct layout *l, enum param_kind kind, int n_dims, const int64_t *shape,
                    const char *fmt, ...)
