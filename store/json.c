@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,6 +221,48 @@ void json_push_number(struct json *array, double value)
     json_push(array, out(new_number(value)));
 }
 
+/* Puts the number at [from, from + n) to `to` as the shortest text that reads back as the same double (or as it is, when jansson's
+ * spelling is shorter); the length of that, at most n. */
+static size_t shorten(const char *from, size_t n, char *to)
+{
+    char text[40];
+    double x = strtod(from, NULL);
+    int digits = 15;
+    do snprintf(text, sizeof text - 2, "%.*g", digits, x);
+    while (strtod(text, NULL) != x && digits++ < 17);
+    if (!strpbrk(text, ".e")) strcat(text, ".0"); /* a real stays a real */
+    size_t m = strlen(text);
+    if (m > n) {
+        memmove(to, from, n);
+        return n;
+    }
+    memcpy(to, text, m);
+    return m;
+}
+
+/* jansson writes 17 digits always (0.1 as 0.10000000000000001): shortens the reals of a JSON text in place. */
+static void shorten_reals(char *text)
+{
+    char *to = text;
+    bool in_string = false;
+    for (const char *p = text; *p;) {
+        size_t n = in_string ? 0 : strspn(p, "+-0123456789.eE");
+        if (n && (*p == '-' || (*p >= '0' && *p <= '9')) && strcspn(p, ".eE") < n) {
+            to += shorten(p, n, to);
+            p += n;
+            continue;
+        }
+        if (*p == '"') in_string = !in_string;
+        n = n                         ? n
+            : in_string && *p == '\\' ? 2
+                                      : 1; /* an integer; an escaped character; any other */
+        memmove(to, p, n);
+        to += n;
+        p += n;
+    }
+    *to = 0;
+}
+
 char *json_write(const struct json *j, enum json_style style, struct error *err)
 {
     size_t flags = JSON_ENCODE_ANY | JSON_REAL_PRECISION(17);
@@ -231,6 +274,7 @@ char *json_write(const struct json *j, enum json_style style, struct error *err)
         error_set(err, ERR_NOMEM, "out of memory while building or writing JSON");
         return NULL;
     }
+    shorten_reals(text);
     char *copy = memory_string(text, err);
     free(text);
     return copy;

@@ -378,6 +378,40 @@ TEST(corpus_survives_kill_9_in_mid_batch)
     drop_cache();
 }
 
+/* Every allocation of a batch fails in turn: an error each time, and the batch that goes through at last is whole. */
+TEST(corpus_survives_any_failed_allocation)
+{
+    make_cache();
+    CHECK_OK(ingest(1, 100), &err);
+    char *whole = dump();
+    drop_cache();
+    make_cache();
+    struct corpus *c;
+    int nth = 1, n_failed = 0, done = 0;
+    CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
+    for (; !done && nth < 5000; nth += 1 + nth / 10) {
+        memory_fail_at(nth);
+        int rc = corpus_begin(c, &err);
+        for (int i = 0; rc == 0 && i < 30; i++) rc = add_row(c, i);
+        if (rc == 0) rc = corpus_commit(c, &err);
+        memory_fail_at(0);
+        corpus_abort(c);
+        done = rc == 0;
+        n_failed += rc == ERR_NOMEM;
+        CHECK(rc == 0 || rc == ERR_NOMEM);
+    }
+    CHECK(done && n_failed > 10);
+    corpus_close(c);
+    struct text findings = {0};
+    CHECK_EQ(verify(&findings), 0);
+    CHECK_OK(ingest(1, 100), &err);
+    char *resumed = dump();
+    CHECK_STR(whole, resumed);
+    memory_free(whole);
+    memory_free(resumed);
+    drop_cache();
+}
+
 TEST(corpus_reader_sees_its_snapshot_until_refresh)
 {
     make_cache();

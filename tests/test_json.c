@@ -105,6 +105,35 @@ TEST(json_writes_what_it_reads)
     json_free(other);
 }
 
+TEST(json_reals_are_as_short_as_they_can_be)
+{
+    static const double x[] = {0.1,
+                               1e-5,
+                               1.0 / 3,
+                               2,
+                               -0.0,
+                               1e300,
+                               5e-324,
+                               123456789012345680.0,
+                               0.30000001192092896,
+                               1.7976931348623157e308};
+    struct json *a = json_new_array();
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) json_push_number(a, x[i]);
+    json_push_int(a, -12);
+    json_push_string(a, "\\\" 0.10000000000000001 \"");
+    char *text = json_write(a, JSON_LINE, &err);
+    CHECK_STR(text, "[0.1,1e-05,0.3333333333333333,2.0,-0.0,1e+300,4.94065645841247e-324,1."
+                    "2345678901234568e+17,0.30000001192092896,1.7976931348623157e308,-12,"
+                    "\"\\\\\\\" 0.10000000000000001 \\\"\"]");
+    struct json *back = read(text);
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+        CHECK(json_number(json_at(back, i), 7) == x[i]);
+    CHECK(json_same(a, back));
+    memory_free(text);
+    json_free(a);
+    json_free(back);
+}
+
 TEST(json_takes_text_that_is_no_utf8)
 {
     struct json *j = json_new_object();
