@@ -1,0 +1,69 @@
+/* The featurise stage: corpus and teacher in, feature sets out.
+ *
+ *     struct featurize_options o = featurize_defaults();
+ *     o.teacher = "AltCLIP"; o.taps = taps; o.n_taps = 3; o.n_views = 4;
+ *     struct featurize_result r;
+ *     rc = featurize_run("cache", &o, report, &r, &err);
+ *     featurize_result_release(&r);
+ *
+ * A tap is kept in the set of its name ("image.final", "text.block3.mean"; with prefix "m18" in "m18.image.final"), made on first use with its fingerprint.
+ * All taps of a tower come from one forward pass; only what is missing is computed, so that the same command resumes, adds what is new and extends
+ * the views. A set of another teacher, preprocessing, storage, ... is refused by the component's name, never mixed.
+ * Invariants: every batch is committed before the next is computed; after kill -9 at most one batch is lost. Results do not depend on the number of
+ * threads, on batches or on what was there before.
+ * Errors: ERR_USAGE (taps, store, no pictures in the cache), ERR_INCOMPATIBLE, ERR_LOCKED, ERR_STOPPED after a clean commit, ERR_DATA when the teacher gives a NaN.
+ */
+#ifndef FEATURIZE_FEATURIZE_H
+#define FEATURIZE_FEATURIZE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "featurize/view.h"
+#include "store/error.h"
+#include "store/featureset.h"
+#include "store/report.h"
+
+enum featurize_numerics { FEATURIZE_AUTO, FEATURIZE_F32, FEATURIZE_BF16 };
+
+struct featurize_options {
+    const char *teacher;           /* a model's folder */
+    const char *const *taps;       /* names; image.final and text.final by default */
+    size_t n_taps;
+    uint32_t n_views;              /* of pictures; 1: the teacher's own preprocessing only */
+    struct view_plan plan;
+    enum featurize_numerics numerics; /* AUTO: what the existing set has; for a new one bf16 where the CPU has it, else f32 */
+    const char *store;             /* "f32", "f16", "q1e-4"; NULL: what the existing set has; for a new one q1e-4 for final taps, q1e-3 for others */
+    const char *prefix;            /* of set names, for a second teacher; NULL: none */
+    int max_tokens;                /* texts are cut here; 0: the teacher's own limit */
+    bool apply_orientation;        /* turn pictures upright by EXIF; true */
+    bool dry_run;                  /* count and estimate, write nothing */
+    int n_threads;                 /* 0: as OpenMP has it */
+};
+struct featurize_options featurize_defaults(void);
+/* "auto", "f32", "bf16"; ERR_USAGE for anything else. */
+int featurize_parse_numerics(const char *text, enum featurize_numerics *numerics, struct error *err) MUST_CHECK;
+
+struct featurize_set {
+    char name[FEATURESET_NAME_MAX + 1];
+    uint64_t n_computed;   /* vectors of this run; in a dry run: that would be computed */
+    uint64_t n_hits;       /* vectors that were there */
+    uint64_t n_skipped;    /* of pictures that cannot be decoded */
+    uint64_t stored_bytes; /* of the set afterwards; in a dry run: estimated for what is new */
+    uint64_t as_f32_bytes; /* of the same vectors */
+    bool is_new;
+};
+
+struct featurize_result {
+    struct featurize_set *sets; /* owned: featurize_result_release */
+    size_t n_sets;
+    uint64_t n_computed, n_hits; /* vectors, all sets together */
+    uint64_t n_skipped;          /* pictures that cannot be decoded */
+    char numerics[8];            /* "f32" or "bf16" as used; of the picture tower when the two differ */
+};
+
+/* result is valid (counts so far) after every return; release it. */
+int featurize_run(const char *cache, const struct featurize_options *o, const struct report *report, struct featurize_result *result, struct error *err) MUST_CHECK;
+void featurize_result_release(struct featurize_result *result);
+
+#endif
