@@ -1,0 +1,208 @@
+/* Checkpoints: round trip, refusals by name, damage, the curve, the finished run; and architectures' words. */
+#include <unistd.h>
+
+#include "store/file.h"
+#include "store/memory.h"
+#include "tests/check.h"
+#include "train/arch.h"
+#include "train/checkpoint.h"
+
+static char folder[64], out[80];
+
+static void fresh(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/clipstill-checkpoint-XXXXXX");
+    if (!mkdtemp(folder)) abort();
+    snprintf(out, sizeof out, "%s/out", folder);
+}
+
+static void clean(void)
+{
+    struct error err;
+    if (file_remove_folder(folder, &err) < 0) abort();
+}
+
+static struct json *settings(double lr, const char *set)
+{
+    struct json *j = json_new_object(), *sets = json_new_object();
+    json_set_number(j, "lr", lr);
+    json_set_int(j, "batch", 64);
+    json_set_string(sets, "image.final", set);
+    json_set(j, "sets", sets);
+    return j;
+}
+
+static int save(const struct json *s, int step, float *weights, int n_points, struct error *err)
+{
+    struct checkpoint k;
+    int rc = checkpoint_open(&k, out, s, err);
+    if (rc == 0) rc = checkpoint_add(&k, "weights", weights, 4 * sizeof *weights, err);
+    if (rc == 0) rc = checkpoint_add(&k, "tokenizer", "abc", 3, err);
+    struct json *progress = json_new_object();
+    json_set_int(progress, "step", step);
+    json_set_number(progress, "sum", 0.1 + 0.2);
+    for (int i = 0; i < n_points && rc == 0; i++) rc = checkpoint_curve(&k, progress, err);
+    if (rc == 0) rc = checkpoint_write_pinned(&k, "pins", 4, err);
+    if (rc == 0) rc = checkpoint_save(&k, progress, err);
+    if (rc == 0)
+        rc = checkpoint_curve(&k, progress, err); /* a point after the checkpoint: cut on resume */
+    json_free(progress);
+    checkpoint_close(&k);
+    return rc;
+}
+
+TEST(round_trip)
+{
+    fresh();
+    struct error err = {0};
+    struct json *s = settings(1e-3, "aa");
+    float w[4] = {1, -2, 3.5F, 1e-30F}, back[4] = {0};
+    CHECK_OK(save(s, 7, w, 2, &err), &err);
+    struct checkpoint k;
+    CHECK_OK(checkpoint_open(&k, out, s, &err), &err);
+    CHECK(k.progress && !k.summary);
+    CHECK_EQ(json_int(json_get(k.progress, "step"), 0), 7);
+    CHECK(json_number(json_get(k.progress, "sum"), 0) == 0.1 + 0.2);
+    size_t n;
+    const char *tokenizer = checkpoint_block(&k, "tokenizer", &n);
+    CHECK(tokenizer && n == 3 && !memcmp(tokenizer, "abc", 3));
+    CHECK(!checkpoint_block(&k, "nothing", &n));
+    CHECK_OK(checkpoint_add(&k, "weights", back, sizeof back, &err), &err);
+    uint64_t before = file_size(k.curve_path);
+    CHECK_OK(checkpoint_restore(&k, &err), &err);
+    CHECK(!memcmp(w, back, sizeof w));
+    CHECK_EQ(file_size(k.curve_path), before / 3 * 2);
+    char *pins;
+    CHECK_OK(checkpoint_read_pinned(&k, &pins, &n, &err), &err);
+    CHECK_STR(pins, "pins");
+    memory_free(pins);
+    checkpoint_close(&k);
+    json_free(s);
+    clean();
+}
+
+TEST(other_settings_are_refused_by_name)
+{
+    fresh();
+    struct error err = {0};
+    struct json *s = settings(1e-3, "aa"), *other = settings(2e-3, "bb");
+    float w[4] = {0};
+    CHECK_OK(save(s, 1, w, 0, &err), &err);
+    struct checkpoint k;
+    CHECK_EQ(checkpoint_open(&k, out, other, &err), ERR_EXISTS);
+    CHECK_HAS(err.text, "lr was 0.001 and is 0.002 now");
+    CHECK_HAS(err.text, "sets.image.final was \"aa\" and is \"bb\" now");
+    CHECK(!strstr(err.text, "batch"));
+    checkpoint_close(&k);
+    json_free(s);
+    json_free(other);
+    clean();
+}
+
+TEST(damage_is_seen)
+{
+    fresh();
+    struct error err = {0};
+    struct json *s = settings(1e-3, "aa");
+    float w[4] = {1, 2, 3, 4};
+    CHECK_OK(save(s, 1, w, 0, &err), &err);
+    char path[120], *bytes;
+    size_t n;
+    snprintf(path, sizeof path, "%s/checkpoint/state", out);
+    CHECK_OK(file_read(path, 1 << 20, &bytes, &n, &err), &err);
+    struct checkpoint k;
+    for (size_t at = 0; at < n; at += 37) { /* a flipped bit anywhere */
+        bytes[at] ^= 1;
+        CHECK_OK(file_write(path, bytes, n, &err), &err);
+        int rc = checkpoint_open(&k, out, s, &err);
+        CHECK(rc == ERR_CORRUPT || rc == ERR_INCOMPATIBLE);
+        checkpoint_close(&k);
+        bytes[at] ^= 1;
+    }
+    CHECK_OK(file_write(path, bytes, n - 5, &err), &err);
+    CHECK_EQ(checkpoint_open(&k, out, s, &err), ERR_CORRUPT);
+    checkpoint_close(&k);
+    CHECK_OK(file_write(path, bytes, n, &err), &err);
+    CHECK_OK(checkpoint_open(&k, out, s, &err), &err);
+    float three[3];
+    CHECK_OK(checkpoint_add(&k, "weights", three, sizeof three, &err), &err);
+    CHECK_EQ(checkpoint_restore(&k, &err), ERR_CORRUPT);
+    CHECK_HAS(err.text, "weights");
+    checkpoint_close(&k);
+    memory_free(bytes);
+    json_free(s);
+    clean();
+}
+
+TEST(a_finished_run_is_a_hit)
+{
+    fresh();
+    struct error err = {0};
+    struct json *s = settings(1e-3, "aa"), *other = settings(1e-4, "aa");
+    float w[4] = {0};
+    CHECK_OK(save(s, 1, w, 1, &err), &err);
+    struct checkpoint k;
+    CHECK_OK(checkpoint_open(&k, out, s, &err), &err);
+    CHECK_OK(checkpoint_finish(&k, k.progress, &err), &err);
+    CHECK(!file_exists(k.folder));
+    checkpoint_close(&k);
+    CHECK_OK(checkpoint_open(&k, out, s, &err), &err);
+    CHECK(k.summary && !k.progress);
+    CHECK_EQ(json_int(json_get(k.summary, "step"), 0), 1);
+    checkpoint_close(&k);
+    CHECK_EQ(checkpoint_open(&k, out, other, &err), ERR_EXISTS);
+    checkpoint_close(&k);
+    json_free(s);
+    json_free(other);
+    clean();
+}
+
+TEST(a_foreign_model_is_not_overwritten)
+{
+    fresh();
+    struct error err = {0};
+    struct json *s = settings(1e-3, "aa");
+    char path[120];
+    CHECK_OK(file_make_folder(out, &err), &err);
+    snprintf(path, sizeof path, "%s/config.json", out);
+    CHECK_OK(file_write(path, "{}", 2, &err), &err);
+    struct checkpoint k;
+    CHECK_EQ(checkpoint_open(&k, out, s, &err), ERR_EXISTS);
+    checkpoint_close(&k);
+    json_free(s);
+    clean();
+}
+
+TEST(architecture_words)
+{
+    struct error err = {0};
+    char name[200];
+    struct tower_config c = arch_image_default();
+    CHECK_OK(arch_parse("vit:width=64,layers=3,heads=2,size=96", false, &c, &err), &err);
+    arch_name(&c, name, sizeof name);
+    CHECK_STR(name, "vit:width=64,layers=3,heads=2,mlp=256,patch=16,size=96,act=gelu");
+    struct tower_config again = arch_image_default();
+    CHECK_OK(arch_parse(name, false, &again, &err), &err);
+    CHECK(!memcmp(&c, &again, sizeof c));
+    CHECK_OK(arch_parse("mobilevit-xs:size=128", false, &c, &err), &err);
+    CHECK_EQ(c.arch, ARCH_MOBILEVIT);
+    CHECK_EQ(c.image_size, 128);
+    c = arch_text_default();
+    CHECK_OK(arch_parse("text-small:embed=0,pooling=cls,tokens=32", true, &c, &err), &err);
+    CHECK_EQ(c.max_positions, 34);
+    CHECK_EQ(c.pooling, POOL_CLS);
+    const char *const bad[] = {"vit:width=65,heads=2",  "vit:size=100", "resnet",
+                               "vit:depth=3",           "vit:width",    "vit:layers=x",
+                               "mobilevit-xs:size=100", "mobilevit-xl", "text-tiny",
+                               "mobilevit-xs:width=3"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct tower_config kept = arch_image_default();
+        c = kept;
+        err.text[0] = 0;
+        CHECK_EQ(arch_parse(bad[i], false, &c, &err), ERR_USAGE);
+        CHECK(strlen(err.text) > 10);
+        CHECK(!memcmp(&c, &kept, sizeof c));
+    }
+}
+
+TEST_MAIN
