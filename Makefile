@@ -40,26 +40,35 @@ fuzz_runs := $(foreach f,$(sort $(fuzz_bin)),"$f tests/seeds/$(patsubst fuzz_%,%
 bench_bin := $(patsubst tests/%.c,$(build)/tests/%,$(wildcard tests/bench_*.c))
 jobs    := $(shell nproc)
 
+# V=1 shows whole commands
+Q       := $(if $(V),,@)
+say      = $(if $(V),,@echo "  $(1) $(2)")
+
 $(build)/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(build)/%.cc.o: %.cc
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(lib): $(lib_obj)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(build)/tests/%: $(build)/tests/%.c.o $(lib)
-	$(CC) $(CFLAGS_ALL) $< $(lib) $(LDLIBS) -o $@
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $< $(lib) $(LDLIBS) -o $@
 
 $(build)/tests/fuzz_%: $(build)/tests/fuzz_%.c.o $(build)/tests/replay.c.o $(lib)
-	$(CC) $(CFLAGS_ALL) $< $(build)/tests/replay.c.o $(lib) $(LDLIBS) -o $@
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $< $(build)/tests/replay.c.o $(lib) $(LDLIBS) -o $@
 
 $(build)/clipstill: $(cli_obj) $(lib)
-	$(CC) $(CFLAGS_ALL) $(cli_obj) $(lib) $(LDLIBS) -o $@
+	$(call say,LINK,clipstill)
+	$(Q)$(CC) $(CFLAGS_ALL) $(cli_obj) $(lib) $(LDLIBS) -o $@
 
 .PRECIOUS: $(build)/%.c.o $(build)/tests/test_%
 -include $(shell find $(build) -name '*.d' 2>/dev/null)

@@ -4,6 +4,7 @@
 #define CLI_COMMAND_H
 
 #include "cli/option.h"
+#include "featurize/gemm.h"
 #include "store/json.h"
 
 #define CLIPSTILL_VERSION "0.1.0"
@@ -21,6 +22,11 @@ int command_exit_code(int rc, int signal_seen);
 struct json *command_settings(const struct command *c);
 /* Writes CACHE/runs/<time>-<verb>.json with settings, counts (taken) and exit code. A failure is a warning, never an error of the run. */
 void command_log_run(const struct command *c, const char *cache, struct json *counts, int rc);
+/* "auto", "f32" or "bf16" to what this machine does. */
+enum numerics command_numerics(const char *word);
+/* The end of shrink, distill and align: manifest, then on success the sentence (with %s for out) and the summary (taken), or JSON. Returns rc. */
+int command_end_training(const struct command *c, const char *cache, const char *out, const char *sentence, struct json *summary, int rc,
+                         struct error *err) MUST_CHECK;
 /* Prints j (taken) as the answer of --json, with "schema": "clipstill.<verb>.1" in front. */
 int command_print_json(const struct command *c, struct json *j, struct error *err) MUST_CHECK;
 

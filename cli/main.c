@@ -35,7 +35,10 @@ static int print_reference(const char *format)
         printf(".TH CLIPSTILL 1 \"\" \"clipstill %s\"\n.SH NAME\nclipstill \\- distil multilingual "
                "vision-language models from a feature cache\n.SH COMMANDS\n",
                CLIPSTILL_VERSION);
-    for (int i = 0; i < N_COMMANDS; i++) option_describe(commands[i], style, stdout);
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (commands[i]->defaults) commands[i]->defaults();
+        option_describe(commands[i], style, stdout);
+    }
     if (style == OPTION_MAN) printf(".SH EXIT STATUS\n%s", exit_codes);
     return 0;
 }
@@ -63,7 +66,7 @@ static int run_command(int argc, char **argv, struct error *err)
         option_describe(c, OPTION_HELP, stdout);
         return 0;
     }
-    threads_set((int)option_globals.threads);
+    threads_set(option_globals.threads);
     return c->run(c, err);
 }
 

@@ -3,6 +3,9 @@
 #include "cli/option.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,16 +126,20 @@ static int set_number(const struct option *o, const char *text, struct error *er
     char *end;
     errno = 0;
     double x = strtod(text, &end);
-    bool in_range = x >= -9e15 && x <= 9e15; /* false for a NaN */
-    bool whole = o->type == OPTION_NUMBER || (in_range && x == (double)(int64_t)x);
-    if (!*text || *end || errno || !in_range || !whole)
+    bool limited = o->min != 0 || o->max != 0;
+    double low = limited ? o->min : o->type == OPTION_INT ? INT_MIN : o->type == OPTION_COUNT ? 0 : -1e300;
+    double high = limited ? o->max : o->type == OPTION_INT ? INT_MAX : o->type == OPTION_COUNT ? 9e15 : 1e300;
+    bool is_number = *text && !*end && !errno && x == x;
+    if (!is_number || (o->type != OPTION_NUMBER && x != floor(x)))
         return error_set(err, ERR_USAGE, "--%s takes a %s, not '%s'", o->name,
-                         o->type == OPTION_INT ? "whole number" : "number", text);
-    if ((o->min != 0 || o->max != 0) && (x < o->min || x > o->max))
-        return error_set(err, ERR_USAGE, "--%s takes a number from %g to %g, not '%s'", o->name, o->min,
-                         o->max, text);
+                         o->type == OPTION_NUMBER ? "number" : "whole number", text);
+    if (x < low || x > high)
+        return error_set(err, ERR_USAGE, "--%s takes a number from %g to %g, not '%s'", o->name, low, high,
+                         text);
     if (o->type == OPTION_INT)
-        *(int64_t *)o->target = (int64_t)x;
+        *(int *)o->target = (int)x;
+    else if (o->type == OPTION_COUNT)
+        *(uint64_t *)o->target = (uint64_t)x;
     else
         *(double *)o->target = x;
     return 0;
@@ -151,6 +158,7 @@ static int set_option(const struct option *o, const char *text, struct error *er
     switch (o->type) {
     case OPTION_FLAG: *(bool *)o->target = true; return 0;
     case OPTION_INT:
+    case OPTION_COUNT:
     case OPTION_NUMBER: return set_number(o, text, err);
     case OPTION_CHOICE:
         if (!is_choice(o->choices, text))
@@ -196,6 +204,7 @@ int option_parse(struct command *c, int argc, char **argv, struct error *err)
 {
     c->positional = memory_array((uint64_t)argc + 1, sizeof *c->positional, MEMORY_MAX_SMALL, err);
     if (!c->positional) return ERR_NOMEM;
+    if (c->defaults) c->defaults();
     bool only_words = false;
     for (int i = 0; i < argc; i++) {
         if (!only_words && !strcmp(argv[i], "--")) {
@@ -221,7 +230,8 @@ static void default_text(const struct option *o, char *out, size_t size)
 {
     const char *s = NULL;
     *out = 0;
-    if (o->type == OPTION_INT) snprintf(out, size, "%lld", (long long)*(int64_t *)o->target);
+    if (o->type == OPTION_INT) snprintf(out, size, "%d", *(int *)o->target);
+    if (o->type == OPTION_COUNT) snprintf(out, size, "%" PRIu64, *(uint64_t *)o->target);
     if (o->type == OPTION_NUMBER) snprintf(out, size, "%g", *(double *)o->target);
     if (o->type == OPTION_STRING || o->type == OPTION_CHOICE) s = *(const char **)o->target;
     if (s) snprintf(out, size, "%s", s);

@@ -20,7 +20,8 @@
 
 enum option_type {
     OPTION_FLAG,   /* bool *: set to true */
-    OPTION_INT,    /* int64_t * */
+    OPTION_INT,    /* int * */
+    OPTION_COUNT,  /* uint64_t * */
     OPTION_NUMBER, /* double * */
     OPTION_STRING, /* const char ** */
     OPTION_CHOICE, /* const char **, one of choices ("a|b|c") */
@@ -40,7 +41,7 @@ struct option {
     enum option_type type;
     const char *arg;  /* placeholder in help; NULL for flags */
     const char *help; /* one line, lower case, no full stop */
-    double min, max;  /* OPTION_INT, OPTION_NUMBER; both 0: no limits */
+    double min, max;  /* OPTION_INT, OPTION_COUNT, OPTION_NUMBER; both 0: what the type holds */
     const char *choices;
     void *target;
 };
@@ -51,6 +52,7 @@ struct command {
     const struct option *options;
     int n_options;
     const char *notes; /* printed after the options; may be NULL */
+    void (*defaults)(void); /* fills the targets before parsing and before help; may be NULL */
     int (*run)(const struct command *self, struct error *err);
     const char **positional; /* filled by option_parse */
     int n_positional;
@@ -63,7 +65,7 @@ int option_parse(struct command *c, int argc, char **argv, struct error *err) MU
 /* What every command accepts. */
 struct option_globals {
     bool quiet, verbose, json, help;
-    int64_t threads;      /* 0: as many as the machine lets us use */
+    int threads;          /* 0: as many as the machine lets us use */
     const char *progress; /* auto|none|json */
 };
 extern struct option_globals option_globals;
