@@ -1,0 +1,83 @@
+/* clipstill verify: finds every flipped bit, says which records it touches. */
+#include "cli/command.h"
+#include "cli/keyof.h"
+#include "cli/progress.h"
+#include "store/featureset.h"
+#include "store/file.h"
+#include "store/memory.h"
+
+struct findings {
+    struct json *list;
+    const char *where;
+};
+
+static void on_finding(void *context, const char *text)
+{
+    struct findings *f = context;
+    struct json *j = json_object();
+    json_set_string(j, "where", f->where);
+    json_set_string(j, "finding", text);
+    json_push(f->list, j);
+    if (!option_globals.json) printf("%s: %s\n", f->where, text);
+}
+
+/* An error that means damage is a finding too; others end the command. */
+static int as_finding(struct findings *f, int rc, struct error *err)
+{
+    if (rc != ERR_CORRUPT && rc != ERR_INCOMPATIBLE) return rc < 0 ? rc : 0;
+    on_finding(f, err->text);
+    return 0;
+}
+
+static int verify_set(const char *cache, const char *name, struct corpus *c, struct findings *f,
+                      struct error *err)
+{
+    struct featureset *fs = NULL;
+    f->where = name;
+    int rc = featureset_open(&fs, cache, name, FEATURESET_READ, err);
+    if (rc == 0) {
+        struct keyof k = {c, featureset_spec(fs)->tower == TOWER_TEXT};
+        rc = featureset_verify(fs, c ? keyof_number : NULL, &k, on_finding, f, progress_start(), err);
+    }
+    featureset_close(fs);
+    return as_finding(f, rc, err);
+}
+
+static int run(const struct command *self, struct error *err)
+{
+    const char *cache = self->positional[0];
+    const struct report *report = progress_start();
+    struct corpus *c = NULL;
+    char **names = NULL;
+    size_t n = 0;
+    struct findings f = {json_array(), "corpus"};
+    int rc = corpus_open(&c, cache, CORPUS_READ, err);
+    if (rc == 0) rc = corpus_verify(c, on_finding, &f, report, err);
+    rc = as_finding(&f, rc, err);
+    if (rc == 0) rc = featureset_list(cache, &names, &n, err);
+    for (size_t i = 0; i < n && rc == 0; i++) rc = verify_set(cache, names[i], c, &f, err);
+    size_t n_findings = json_size(f.list);
+    if (rc == 0 && option_globals.json) {
+        struct json *answer = json_object();
+        json_set_bool(answer, "clean", n_findings == 0);
+        json_set(answer, "findings", f.list);
+        f.list = NULL;
+        rc = command_print_json(self, answer, err);
+    } else if (rc == 0) {
+        printf(n_findings ? "%s: %zu findings\n" : "%s: clean\n", cache, n_findings);
+    }
+    if (rc == 0 && n_findings) rc = COMMAND_CORRUPT;
+    json_free(f.list);
+    memory_free(names);
+    corpus_close(c);
+    return rc;
+}
+
+struct command cmd_verify = {
+    .name = "verify",
+    .summary = "Check every record of a cache against its checksum and key; exit 5 if any fails",
+    .usage = "CACHE",
+    .min_positional = 1,
+    .max_positional = 1,
+    .run = run,
+};
