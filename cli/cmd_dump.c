@@ -27,7 +27,7 @@ static int dump_sets(const char *cache, struct corpus *c, struct error *err)
         rc = featureset_open(&fs, cache, names[i], FEATURESET_READ, err);
         if (rc == 0) {
             struct keyof k = {c, featureset_spec(fs)->tower == TOWER_TEXT};
-            rc = featureset_dump(fs, keyof_number, &k, emit, NULL, err);
+            rc = featureset_dump(fs, keyof_number, emit, &k, err);
         }
         featureset_close(fs);
     }

@@ -17,7 +17,7 @@ static void count_one(struct json *object, const char *key)
 static int count_reject(void *context, const char *text)
 {
     struct json *reject = json_read(text, strlen(text), "quarantine", NULL);
-    count_one(context, json_string(json_get(reject, "reason"), "unknown"));
+    count_one(context, json_text(json_get(reject, "reason"), "unknown"));
     json_free(reject);
     return 0;
 }
@@ -36,9 +36,9 @@ static struct json *count_pairs(struct corpus *c, enum corpus_name_kind kind, co
                                             : pairs[i].label;
         count[id < n_names ? id : n_names][pairs[i].split]++;
     }
-    struct json *out = json_object();
+    struct json *out = json_new_object();
     for (uint16_t id = 0; id < n_names; id++) {
-        struct json *row = json_object();
+        struct json *row = json_new_object();
         for (int s = 0; s < SPLIT_N; s++)
             if (count[id][s]) json_set_int(row, split[s], (int64_t)count[id][s]);
         if (json_size(row))
@@ -56,7 +56,7 @@ static int stat_corpus(const char *cache, struct json *answer, struct error *err
     struct corpus_pair *pairs = NULL;
     struct corpus_counts n;
     size_t n_pairs = 0;
-    struct json *j = json_object();
+    struct json *j = json_new_object();
     int rc = corpus_open(&c, cache, CORPUS_READ, err);
     if (rc == 0) rc = corpus_counts(c, &n, err);
     if (rc == 0) rc = corpus_pairs(c, &pairs, &n_pairs, err);
@@ -70,7 +70,7 @@ static int stat_corpus(const char *cache, struct json *answer, struct error *err
     json_set(j, "languages", count_pairs(c, NAME_LANGUAGE, pairs, n_pairs, err));
     json_set(j, "sources", count_pairs(c, NAME_SOURCE, pairs, n_pairs, err));
     json_set(j, "labels", count_pairs(c, NAME_LABEL, pairs, n_pairs, err));
-    struct json *reasons = json_object();
+    struct json *reasons = json_new_object();
     json_set(j, "reject_reasons", reasons);
     rc = corpus_each_reject(c, count_reject, reasons, err);
     json_set(answer, "corpus", j);
@@ -116,7 +116,7 @@ static int stat_set(const char *cache, const char *name, struct json *sets, stru
 {
     struct featureset *fs = NULL;
     struct corpus *c = NULL;
-    struct json *j = json_object(), *views = json_array();
+    struct json *j = json_new_object(), *views = json_new_array();
     char storage[32];
     uint64_t stored, as_f32, n = 0;
     json_set(j, "views", views);
@@ -136,7 +136,7 @@ static int stat_set(const char *cache, const char *name, struct json *sets, stru
     json_set_int(j, "vectors", (int64_t)n);
     json_set_int(j, "bytes", (int64_t)stored);
     json_set_int(j, "bytes_as_f32", (int64_t)as_f32);
-    json_set(j, "fingerprint", json_copy(spec->fingerprint));
+    json_set(j, "fingerprint", json_clone(spec->fingerprint));
     rc = corpus_open(&c, cache, CORPUS_READ, err);
     if (rc == 0) rc = count_coverage(c, fs, j, err);
     json_push(sets, j);
@@ -178,8 +178,8 @@ static void print_stat(const char *cache, const struct json *answer)
         double stored = (double)json_int(json_get(s, "bytes"), 0);
         printf("set %-22s %s, %" PRId64 " values, %s; %" PRId64 " vectors in %zu view%s, %.1f MB (%.1fx smaller than "
                "f32); %" PRId64 " hits, %" PRId64 " missing\n",
-               json_string(json_get(s, "name"), ""), json_string(json_get(s, "tower"), ""),
-               json_int(json_get(s, "dimension"), 0), json_string(json_get(s, "storage"), ""),
+               json_text(json_get(s, "name"), ""), json_text(json_get(s, "tower"), ""),
+               json_int(json_get(s, "dimension"), 0), json_text(json_get(s, "storage"), ""),
                json_int(json_get(s, "vectors"), 0), json_size(json_get(s, "views")),
                json_size(json_get(s, "views")) == 1 ? "" : "s", stored / 1e6,
                stored > 0 ? (double)json_int(json_get(s, "bytes_as_f32"), 0) / stored : 0,
@@ -192,7 +192,7 @@ static int run(const struct command *self, struct error *err)
     const char *cache = self->positional[0];
     char **names = NULL;
     size_t n = 0;
-    struct json *answer = json_object(), *sets = json_array();
+    struct json *answer = json_new_object(), *sets = json_new_array();
     int rc = stat_corpus(cache, answer, err);
     json_set(answer, "sets", sets);
     if (rc == 0) rc = featureset_list(cache, &names, &n, err);

@@ -6,7 +6,9 @@
 #include "store/file.h"
 #include "store/memory.h"
 
+/* What both callbacks of a walk get. */
 struct findings {
+    struct keyof key; /* first: keyof_number sees a struct keyof */
     struct json *list;
     const char *where;
 };
@@ -14,7 +16,7 @@ struct findings {
 static void on_finding(void *context, const char *text)
 {
     struct findings *f = context;
-    struct json *j = json_object();
+    struct json *j = json_new_object();
     json_set_string(j, "where", f->where);
     json_set_string(j, "finding", text);
     json_push(f->list, j);
@@ -36,8 +38,8 @@ static int verify_set(const char *cache, const char *name, struct corpus *c, str
     f->where = name;
     int rc = featureset_open(&fs, cache, name, FEATURESET_READ, err);
     if (rc == 0) {
-        struct keyof k = {c, featureset_spec(fs)->tower == TOWER_TEXT};
-        rc = featureset_verify(fs, c ? keyof_number : NULL, &k, on_finding, f, progress_start(), err);
+        f->key = (struct keyof){c, featureset_spec(fs)->tower == TOWER_TEXT};
+        rc = featureset_verify(fs, c ? keyof_number : NULL, on_finding, f, progress_start(), err);
     }
     featureset_close(fs);
     return as_finding(f, rc, err);
@@ -50,7 +52,7 @@ static int run(const struct command *self, struct error *err)
     struct corpus *c = NULL;
     char **names = NULL;
     size_t n = 0;
-    struct findings f = {json_array(), "corpus"};
+    struct findings f = {.list = json_new_array(), .where = "corpus"};
     int rc = corpus_open(&c, cache, CORPUS_READ, err);
     if (rc == 0) rc = corpus_verify(c, on_finding, &f, report, err);
     rc = as_finding(&f, rc, err);
@@ -58,7 +60,7 @@ static int run(const struct command *self, struct error *err)
     for (size_t i = 0; i < n && rc == 0; i++) rc = verify_set(cache, names[i], c, &f, err);
     size_t n_findings = json_size(f.list);
     if (rc == 0 && option_globals.json) {
-        struct json *answer = json_object();
+        struct json *answer = json_new_object();
         json_set_bool(answer, "clean", n_findings == 0);
         json_set(answer, "findings", f.list);
         f.list = NULL;

@@ -41,7 +41,7 @@ static void set_setting(struct json *settings, const struct option *o)
     case OPTION_LIST:
     case OPTION_REPEAT:
         values = o->target;
-        list = json_array();
+        list = json_new_array();
         for (int i = 0; i < values->n; i++) json_push_string(list, values->items[i]);
         json_set(settings, o->name, list);
         break;
@@ -50,7 +50,7 @@ static void set_setting(struct json *settings, const struct option *o)
 
 struct json *command_settings(const struct command *c)
 {
-    struct json *settings = json_object(), *words = json_array();
+    struct json *settings = json_new_object(), *words = json_new_array();
     for (int i = 0; i < c->n_positional; i++) json_push_string(words, c->positional[i]);
     json_set(settings, "arguments", words);
     for (int i = 0; i < c->n_options; i++) set_setting(settings, &c->options[i]);
@@ -99,7 +99,7 @@ static void print_summary(const struct json *j, int depth)
             continue;
         }
         char *text = json_is_string(value) ? NULL : json_write(value, JSON_LINE, NULL);
-        printf("%*s%s: %s\n", depth * 2, "", key, text ? text : json_string(value, ""));
+        printf("%*s%s: %s\n", depth * 2, "", key, text ? text : json_text(value, ""));
         memory_free(text);
     }
 }
@@ -107,7 +107,7 @@ static void print_summary(const struct json *j, int depth)
 int command_end_training(const struct command *c, const char *cache, const char *out, const char *sentence,
                          struct json *summary, int rc, struct error *err)
 {
-    command_log_run(c, cache, summary ? json_copy(summary) : json_object(), rc);
+    command_log_run(c, cache, summary ? json_clone(summary) : json_new_object(), rc);
     if (rc >= 0 && option_globals.json) return command_print_json(c, summary, err);
     if (rc >= 0) {
         char text[4200];

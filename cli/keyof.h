@@ -12,7 +12,7 @@ struct keyof {
     bool is_text;
 };
 
-/* featureset_verify's and featureset_dump's key_of; context: struct keyof *. */
+/* featureset_verify's and featureset_dump's key_of; context begins with a struct keyof. */
 bool keyof_number(void *context, uint32_t number, uint8_t key[DIGEST_BYTES]);
 
 #endif
