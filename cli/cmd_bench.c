@@ -8,9 +8,12 @@
 
 /* A few captions of natural length in several scripts, for timing only. */
 static const char *const sample_texts[] = {
-    "a photo of a red apple beside a small dog on the grass", "一只小狗坐在红苹果旁边的草地上",
-    "ein Foto von einem roten Apfel neben einem kleinen Hund",  "صورة لتفاحة حمراء بجانب كلب صغير",
-    "фотография красного яблока рядом с маленькой собакой",     "una foto de una manzana roja junto a un perro",
+    "a photo of a red apple beside a small dog on the grass",
+    "一只小狗坐在红苹果旁边的草地上",
+    "ein Foto von einem roten Apfel neben einem kleinen Hund",
+    "صورة لتفاحة حمراء بجانب كلب صغير",
+    "фотография красного яблока рядом с маленькой собакой",
+    "una foto de una manzana roja junto a un perro",
 };
 
 static struct option_list models;
@@ -18,10 +21,12 @@ static const char *numerics = "f32";
 static int n_runs = 200;
 
 static const struct option options[] = {
-    {"model", 0, OPTION_REPEAT, "DIR", "a teacher's or a student's folder; the first is what the others are compared with",
-     0, 0, NULL, &models},
+    {"model", 0, OPTION_REPEAT, "DIR",
+     "a teacher's or a student's folder; the first is what the others are compared with", 0, 0,
+     NULL, &models},
     {"runs", 'n', OPTION_INT, "N", "timed runs a tower", 20, 100000, NULL, &n_runs},
-    {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of matrix products", 0, 0, "auto|f32|bf16", &numerics},
+    {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of matrix products", 0, 0, "auto|f32|bf16",
+     &numerics},
 };
 
 static void print_times(const struct latency_times *t, const struct latency_times *first)
@@ -66,7 +71,8 @@ static int run(const struct command *self, struct error *err)
     struct latency first, l;
     int rc = models.n ? 0 : error_set(err, ERR_USAGE, "bench needs --model DIR, once or more");
     if (rc == 0 && !option_globals.json)
-        printf("batch 1, one thread, %s, %d runs; ms p50, p95, times the first model's speed\n%-28s %22s %22s %9s %9s %9s\n",
+        printf("batch 1, one thread, %s, %d runs; ms p50, p95, times the first model's "
+               "speed\n%-28s %22s %22s %9s %9s %9s\n",
                numerics, n_runs, "", "image", "text", "peak MB", "disk MB", "M params");
     for (int i = 0; i < models.n && rc == 0; i++) {
         rc = latency_measure(models.items[i], command_numerics(numerics), n_runs, sample_texts,

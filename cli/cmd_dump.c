@@ -7,8 +7,10 @@
 static bool quarantine, no_features;
 
 static const struct option options[] = {
-    {"quarantine", 0, OPTION_FLAG, NULL, "only the rejects, one JSON object a line", 0, 0, NULL, &quarantine},
-    {"no-features", 0, OPTION_FLAG, NULL, "the corpus without feature sets", 0, 0, NULL, &no_features},
+    {"quarantine", 0, OPTION_FLAG, NULL, "only the rejects, one JSON object a line", 0, 0, NULL,
+     &quarantine},
+    {"no-features", 0, OPTION_FLAG, NULL, "the corpus without feature sets", 0, 0, NULL,
+     &no_features},
 };
 
 static int emit(void *context, const char *line)

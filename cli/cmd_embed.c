@@ -16,11 +16,13 @@ static bool raw;
 static const struct option options[] = {
     {"model", 0, OPTION_STRING, "DIR", "a teacher's or a student's folder", 0, 0, NULL, &model_dir},
     {"image", 0, OPTION_REPEAT, "FILE", "a picture", 0, 0, NULL, &images},
-    {"text", 0, OPTION_REPEAT, "STRING", "a text; rows: pictures first, then texts, each in the order given", 0, 0, NULL,
-     &texts},
-    {"npy", 0, OPTION_STRING, "FILE", "write the rows to a .npy file instead of printing them", 0, 0, NULL, &npy},
+    {"text", 0, OPTION_REPEAT, "STRING",
+     "a text; rows: pictures first, then texts, each in the order given", 0, 0, NULL, &texts},
+    {"npy", 0, OPTION_STRING, "FILE", "write the rows to a .npy file instead of printing them", 0,
+     0, NULL, &npy},
     {"raw", 0, OPTION_FLAG, NULL, "before normalisation", 0, 0, NULL, &raw},
-    {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of matrix products", 0, 0, "auto|f32|bf16", &numerics},
+    {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of matrix products", 0, 0, "auto|f32|bf16",
+     &numerics},
 };
 
 static int embed_files(const struct model *m, float *out, float *norms, struct error *err)
@@ -52,11 +54,13 @@ static int embed_strings(const struct model *m, float *out, float *norms, struct
     if (!clean || !sizes) rc = ERR_NOMEM;
     for (int i = 0; i < n && rc == 0; i++) {
         const char *reason;
-        rc = caption_normalise(texts.items[i], strlen(texts.items[i]), &clean[i], &sizes[i], &reason, err);
+        rc = caption_normalise(texts.items[i], strlen(texts.items[i]), &clean[i], &sizes[i],
+                               &reason, err);
         if (rc < 0) error_prefix(err, "--text number %d: ", i + 1);
     }
     if (rc == 0)
-        rc = model_embed_texts(m, command_numerics(numerics), n, (const char *const *)clean, sizes, out, norms, err);
+        rc = model_embed_texts(m, command_numerics(numerics), n, (const char *const *)clean, sizes,
+                               out, norms, err);
     for (int i = 0; clean && i < n; i++) memory_free(clean[i]);
     memory_free(clean);
     memory_free(sizes);
@@ -74,7 +78,8 @@ static int write_npy(const float *rows, int n, int dim, struct error *err)
     return rc < 0 ? rc : npy_finish(w, err);
 }
 
-static int print_json(const struct command *self, const float *rows, int n, int dim, struct error *err)
+static int print_json(const struct command *self, const float *rows, int n, int dim,
+                      struct error *err)
 {
     struct json *answer = json_new_object(), *list = json_new_array();
     json_set(answer, "rows", list);
@@ -82,7 +87,8 @@ static int print_json(const struct command *self, const float *rows, int n, int 
         struct json *row = json_new_object(), *values = json_new_array();
         json_set_string(row, i < images.n ? "image" : "text",
                         i < images.n ? images.items[i] : texts.items[i - images.n]);
-        for (int d = 0; d < dim; d++) json_push_number(values, (double)rows[(size_t)i * (size_t)dim + (size_t)d]);
+        for (int d = 0; d < dim; d++)
+            json_push_number(values, (double)rows[(size_t)i * (size_t)dim + (size_t)d]);
         json_set(row, "embedding", values);
         json_push(list, row);
     }
@@ -96,11 +102,13 @@ static int run(const struct command *self, struct error *err)
     int n = images.n + texts.n, rc = ERR_NOMEM;
     int parts = (images.n ? MODEL_IMAGE : 0) | (texts.n ? MODEL_TEXT : 0);
     if (!model_dir || n == 0)
-        return error_set(err, ERR_USAGE, "embed needs --model DIR and at least one --image FILE or --text STRING");
+        return error_set(err, ERR_USAGE,
+                         "embed needs --model DIR and at least one --image FILE or --text STRING");
     rc = model_open(&m, model_dir, parts, err);
     if (rc < 0) goto done;
     if ((images.n && !m->image) || (texts.n && !m->text)) {
-        rc = error_set(err, ERR_USAGE, "%s has no %s tower", model_dir, images.n && !m->image ? "image" : "text");
+        rc = error_set(err, ERR_USAGE, "%s has no %s tower", model_dir,
+                       images.n && !m->image ? "image" : "text");
         goto done;
     }
     if (images.n) rc = tower_pack(m->image, command_numerics(numerics), err);
@@ -114,7 +122,8 @@ static int run(const struct command *self, struct error *err)
         goto done;
     }
     if (images.n) rc = embed_files(m, rows, norms, err);
-    if (rc == 0 && texts.n) rc = embed_strings(m, rows + (size_t)images.n * (size_t)dim, norms + images.n, err);
+    if (rc == 0 && texts.n)
+        rc = embed_strings(m, rows + (size_t)images.n * (size_t)dim, norms + images.n, err);
     for (int i = 0; raw && rc == 0 && i < n; i++)
         for (int d = 0; d < dim; d++) rows[(size_t)i * (size_t)dim + (size_t)d] *= norms[i];
     if (rc < 0) goto done;
@@ -122,7 +131,8 @@ static int run(const struct command *self, struct error *err)
     if (rc == 0 && option_globals.json) rc = print_json(self, rows, n, dim, err);
     for (int i = 0; rc == 0 && !npy && !option_globals.json && i < n; i++)
         for (int d = 0; d < dim; d++)
-            printf("%.9g%c", (double)rows[(size_t)i * (size_t)dim + (size_t)d], d + 1 < dim ? ' ' : '\n');
+            printf("%.9g%c", (double)rows[(size_t)i * (size_t)dim + (size_t)d],
+                   d + 1 < dim ? ' ' : '\n');
 done:
     memory_free(rows);
     memory_free(norms);

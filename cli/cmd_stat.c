@@ -7,6 +7,7 @@
 #include "store/featureset.h"
 #include "store/file.h"
 #include "store/memory.h"
+#include "store/transfer.h"
 
 /* Adds one to object[key]. */
 static void count_one(struct json *object, const char *key)
@@ -23,12 +24,13 @@ static int count_reject(void *context, const char *text)
 }
 
 /* {"en": {"train": 10, "val": 2}, ...} for one kind of name. */
-static struct json *count_pairs(struct corpus *c, enum corpus_name_kind kind, const struct corpus_pair *pairs,
-                                size_t n, struct error *err)
+static struct json *count_pairs(struct corpus *c, enum corpus_name_kind kind,
+                                const struct corpus_pair *pairs, size_t n, struct error *err)
 {
     static const char *const split[SPLIT_N] = {"train", "val", "test"};
     uint16_t n_names = corpus_n_names(c, kind);
-    uint64_t(*count)[SPLIT_N] = memory_array((uint64_t)n_names + 1, sizeof *count, MEMORY_MAX_SMALL, err);
+    uint64_t(*count)[SPLIT_N] = memory_array((uint64_t)n_names + 1, sizeof *count, MEMORY_MAX_SMALL,
+                                             err);
     if (!count) return NULL;
     for (size_t i = 0; i < n; i++) {
         uint16_t id = kind == NAME_LANGUAGE ? pairs[i].language
@@ -82,28 +84,18 @@ done:
     return rc;
 }
 
-static const char *storage_name(const struct featureset_spec *spec, char *text, size_t size)
-{
-    snprintf(text, size, "%s", spec->storage == STORAGE_F32 ? "f32" : "f16");
-    if (spec->storage == STORAGE_Q) snprintf(text, size, "q%g", (double)spec->epsilon);
-    return text;
-}
-
 /* Records of the corpus that a set has in view 0, misses, or holds under another key. */
-static int count_coverage(struct corpus *c, struct featureset *fs, struct json *j, struct error *err)
+static int count_coverage(struct corpus *c, struct featureset *fs, struct json *j,
+                          struct error *err)
 {
     bool is_text = featureset_spec(fs)->tower == TOWER_TEXT;
     uint32_t n = is_text ? corpus_n_captions(c) : corpus_n_images(c);
     uint64_t n_hit = 0;
     for (uint32_t i = 0; i < n; i++) {
         uint8_t key[1][DIGEST_BYTES], has;
-        struct corpus_image image;
-        const char *text;
-        size_t n_text;
-        int rc = is_text ? corpus_caption_text(c, i, &text, &n_text, key[0], err)
-                         : corpus_get_image(c, i, &image, err);
-        if (!is_text && rc == 0) memcpy(key[0], image.key, DIGEST_BYTES);
-        if (rc == 0) rc = featureset_has(fs, 0, 1, &i, (const uint8_t(*)[DIGEST_BYTES])key, &has, err);
+        int rc = transfer_key(c, featureset_spec(fs)->tower, i, key[0], err);
+        if (rc == 0)
+            rc = featureset_has(fs, 0, 1, &i, (const uint8_t(*)[DIGEST_BYTES])key, &has, err);
         if (rc < 0) return rc;
         n_hit += has;
     }
@@ -117,7 +109,7 @@ static int stat_set(const char *cache, const char *name, struct json *sets, stru
     struct featureset *fs = NULL;
     struct corpus *c = NULL;
     struct json *j = json_new_object(), *views = json_new_array();
-    char storage[32];
+    char storage[CODEC_TEXT];
     uint64_t stored, as_f32, n = 0;
     json_set(j, "views", views);
     int rc = featureset_open(&fs, cache, name, FEATURESET_READ, err);
@@ -127,7 +119,8 @@ static int stat_set(const char *cache, const char *name, struct json *sets, stru
     json_set_string(j, "tower", spec->tower == TOWER_TEXT ? "text" : "image");
     json_set_string(j, "tap", spec->tap);
     json_set_int(j, "dimension", spec->dim);
-    json_set_string(j, "storage", storage_name(spec, storage, sizeof storage));
+    codec_spell(spec->storage, spec->epsilon, storage);
+    json_set_string(j, "storage", storage);
     for (uint32_t v = 0; v < featureset_n_views(fs); v++) {
         json_push_int(views, (int64_t)featureset_n_vectors(fs, v));
         n += featureset_n_vectors(fs, v);
@@ -155,17 +148,19 @@ static void print_groups(const char *title, const struct json *groups)
     if (!json_size(groups)) return;
     printf("%-26s %10s %10s %10s\n", title, "train", "val", "test");
     for (size_t i = 0; json_member(groups, i, &name, &row); i++)
-        printf("  %-24s %10" PRId64 " %10" PRId64 " %10" PRId64 "\n", name, json_int(json_get(row, "train"), 0),
-               json_int(json_get(row, "val"), 0), json_int(json_get(row, "test"), 0));
+        printf("  %-24s %10" PRId64 " %10" PRId64 " %10" PRId64 "\n", name,
+               json_int(json_get(row, "train"), 0), json_int(json_get(row, "val"), 0),
+               json_int(json_get(row, "test"), 0));
 }
 
 static void print_stat(const char *cache, const struct json *answer)
 {
     const struct json *c = json_get(answer, "corpus"), *sets = json_get(answer, "sets"), *value;
     const char *key;
-    printf("%s: %" PRId64 " images (%.1f MB), %" PRId64 " captions and %" PRId64 " class prompts, %" PRId64
-           " pairs, %" PRId64 " in quarantine\n",
-           cache, json_int(json_get(c, "images"), 0), (double)json_int(json_get(c, "image_bytes"), 0) / 1e6,
+    printf("%s: %" PRId64 " images (%.1f MB), %" PRId64 " captions and %" PRId64
+           " class prompts, %" PRId64 " pairs, %" PRId64 " in quarantine\n",
+           cache, json_int(json_get(c, "images"), 0),
+           (double)json_int(json_get(c, "image_bytes"), 0) / 1e6,
            json_int(json_get(c, "captions"), 0) - json_int(json_get(c, "prompts"), 0),
            json_int(json_get(c, "prompts"), 0), json_int(json_get(c, "pairs"), 0),
            json_int(json_get(c, "rejects"), 0));
@@ -176,7 +171,8 @@ static void print_stat(const char *cache, const struct json *answer)
     for (size_t i = 0; i < json_size(sets); i++) {
         const struct json *s = json_at(sets, i);
         double stored = (double)json_int(json_get(s, "bytes"), 0);
-        printf("set %-22s %s, %" PRId64 " values, %s; %" PRId64 " vectors in %zu view%s, %.1f MB (%.1fx smaller than "
+        printf("set %-22s %s, %" PRId64 " values, %s; %" PRId64
+               " vectors in %zu view%s, %.1f MB (%.1fx smaller than "
                "f32); %" PRId64 " hits, %" PRId64 " missing\n",
                json_text(json_get(s, "name"), ""), json_text(json_get(s, "tower"), ""),
                json_int(json_get(s, "dimension"), 0), json_text(json_get(s, "storage"), ""),
@@ -210,7 +206,8 @@ static int run(const struct command *self, struct error *err)
 
 struct command cmd_stat = {
     .name = "stat",
-    .summary = "Say what a cache holds: images, captions, pairs by language, quarantine, feature sets",
+    .summary =
+        "Say what a cache holds: images, captions, pairs by language, quarantine, feature sets",
     .usage = "CACHE",
     .min_positional = 1,
     .max_positional = 1,

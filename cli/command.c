@@ -104,15 +104,15 @@ static void print_summary(const struct json *j, int depth)
     }
 }
 
-int command_end_training(const struct command *c, const char *cache, const char *out, const char *sentence,
-                         struct json *summary, int rc, struct error *err)
+int command_end_training(const struct command *c, const char *cache, const char *out,
+                         const char *sentence, struct json *summary, int rc, struct error *err)
 {
     command_log_run(c, cache, summary ? json_clone(summary) : json_new_object(), rc);
     if (rc >= 0 && option_globals.json) return command_print_json(c, summary, err);
     if (rc >= 0) {
         char text[4200];
-        snprintf(text, sizeof text, "%.*s%s%s", (int)(strstr(sentence, "%s") - sentence), sentence, out,
-                 strstr(sentence, "%s") + 2);
+        snprintf(text, sizeof text, "%.*s%s%s", (int)(strstr(sentence, "%s") - sentence), sentence,
+                 out, strstr(sentence, "%s") + 2);
         fputs(text, stdout);
         print_summary(summary, 1);
     }

@@ -7,23 +7,29 @@
 #include "cli/threads.h"
 
 static struct command *const commands[] = {
-    &cmd_ingest, &cmd_featurize, &cmd_shrink, &cmd_distill, &cmd_align,  &cmd_eval,   &cmd_embed,
-    &cmd_bench,  &cmd_stat,      &cmd_verify, &cmd_dump,    &cmd_export, &cmd_import,
+    &cmd_ingest, &cmd_shrink, &cmd_distill, &cmd_align, &cmd_eval,   &cmd_embed,
+    &cmd_bench,  &cmd_stat,   &cmd_verify,  &cmd_dump,  &cmd_export, &cmd_import,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof *commands))
 
-static const char exit_codes[] =
-    "exit codes: 0 done; 1 failed; 2 usage; 3 done, with rejects within the budget; 4 budget exceeded or a\n"
-    "quality gate failed; 5 store corrupt or incompatible; 6 locked by another run; 7 out of disk or memory;\n"
-    "128+n stopped by signal n after a clean commit. Running the same command again is how one resumes.\n";
+static const char exit_codes[] = "exit codes: 0 done; 1 failed; 2 usage; 3 done, with rejects "
+                                 "within the budget; 4 budget exceeded or a\n"
+                                 "quality gate failed; 5 store corrupt or incompatible; 6 locked "
+                                 "by another run; 7 out of disk or memory;\n"
+                                 "128+n stopped by signal n after a clean commit. Running the same "
+                                 "command again is how one resumes.\n";
 
 static void print_overview(FILE *out)
 {
-    fprintf(out, "usage: clipstill COMMAND [options]\n\n"
-                 "Compute the teacher once. Retrain the student every night, on a CPU, from the cache.\n\n");
+    fprintf(
+        out,
+        "usage: clipstill COMMAND [options]\n\n"
+        "Compute the teacher once. Retrain the student every night, on a CPU, from the cache.\n\n");
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(out, "\nclipstill COMMAND --help tells more.  clipstill help --markdown | --man prints the reference.\n\n%s",
+    fprintf(out,
+            "\nclipstill COMMAND --help tells more.  clipstill help --markdown | --man prints the "
+            "reference.\n\n%s",
             exit_codes);
 }
 

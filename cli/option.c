@@ -14,8 +14,8 @@
 struct option_globals option_globals = {.progress = "auto"};
 
 static const struct option common[] = {
-    {"threads", 'j', OPTION_INT, "N", "threads; 0 = as many as quota and affinity allow", 0, 1024, NULL,
-     &option_globals.threads},
+    {"threads", 'j', OPTION_INT, "N", "threads; 0 = as many as quota and affinity allow", 0, 1024,
+     NULL, &option_globals.threads},
     {"json", 0, OPTION_FLAG, NULL, "the answer on stdout as one JSON object", 0, 0, NULL,
      &option_globals.json},
     {"progress", 0, OPTION_CHOICE, "HOW", "progress on stderr", 0, 0, "auto|none|json",
@@ -69,7 +69,8 @@ static const struct option *at(const struct command *c, int i)
     return i < c->n_options ? &c->options[i] : &common[i - c->n_options];
 }
 
-static const struct option *find(const struct command *c, const char *name, size_t n_name, char letter)
+static const struct option *find(const struct command *c, const char *name, size_t n_name,
+                                 char letter)
 {
     for (int i = 0; i < c->n_options + N_COMMON; i++) {
         const struct option *o = at(c, i);
@@ -90,8 +91,9 @@ static int unknown_option(const struct command *c, const char *word, struct erro
     snprintf(bare, sizeof bare, "%s", word + strspn(word, "-"));
     bare[strcspn(bare, "=")] = 0;
     const char *near = option_nearest(bare, names, n);
-    return error_set(err, ERR_USAGE, "unknown option '%s'%s%s%s; clipstill %s --help lists them", word,
-                     near ? ": did you mean '--" : "", near ? near : "", near ? "'?" : "", c->name);
+    return error_set(err, ERR_USAGE, "unknown option '%s'%s%s%s; clipstill %s --help lists them",
+                     word, near ? ": did you mean '--" : "", near ? near : "", near ? "'?" : "",
+                     c->name);
 }
 
 static int add_item(struct option_list *list, const char *item, const struct option *o,
@@ -102,7 +104,8 @@ static int add_item(struct option_list *list, const char *item, const struct opt
         if (!list->items) return ERR_NOMEM;
     }
     if (list->n == OPTION_LIST_MAX)
-        return error_set(err, ERR_USAGE, "--%s is given more than %d times", o->name, OPTION_LIST_MAX);
+        return error_set(err, ERR_USAGE, "--%s is given more than %d times", o->name,
+                         OPTION_LIST_MAX);
     list->items[list->n++] = item;
     return 0;
 }
@@ -127,15 +130,21 @@ static int set_number(const struct option *o, const char *text, struct error *er
     errno = 0;
     double x = strtod(text, &end);
     bool limited = o->min != 0 || o->max != 0;
-    double low = limited ? o->min : o->type == OPTION_INT ? INT_MIN : o->type == OPTION_COUNT ? 0 : -1e300;
-    double high = limited ? o->max : o->type == OPTION_INT ? INT_MAX : o->type == OPTION_COUNT ? 9e15 : 1e300;
+    double low = limited                   ? o->min
+                 : o->type == OPTION_INT   ? INT_MIN
+                 : o->type == OPTION_COUNT ? 0
+                                           : -1e300;
+    double high = limited                   ? o->max
+                  : o->type == OPTION_INT   ? INT_MAX
+                  : o->type == OPTION_COUNT ? 9e15
+                                            : 1e300;
     bool is_number = *text && !*end && !errno && x == x;
     if (!is_number || (o->type != OPTION_NUMBER && x != floor(x)))
         return error_set(err, ERR_USAGE, "--%s takes a %s, not '%s'", o->name,
                          o->type == OPTION_NUMBER ? "number" : "whole number", text);
     if (x < low || x > high)
-        return error_set(err, ERR_USAGE, "--%s takes a number from %g to %g, not '%s'", o->name, low, high,
-                         text);
+        return error_set(err, ERR_USAGE, "--%s takes a number from %g to %g, not '%s'", o->name,
+                         low, high, text);
     if (o->type == OPTION_INT)
         *(int *)o->target = (int)x;
     else if (o->type == OPTION_COUNT)
@@ -190,7 +199,8 @@ static int parse_word(const struct command *c, int argc, char **argv, int *i, st
     if (!o) return unknown_option(c, word, err);
     if (o->type == OPTION_FLAG) {
         if (value)
-            return error_set(err, ERR_USAGE, "--%s takes no value, but '%s' gives one", o->name, word);
+            return error_set(err, ERR_USAGE, "--%s takes no value, but '%s' gives one", o->name,
+                             word);
     } else if (!value) {
         if (*i + 1 >= argc)
             return error_set(err, ERR_USAGE, "--%s needs a value (%s)", o->name,

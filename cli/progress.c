@@ -38,7 +38,8 @@ void progress_end(void)
     state.line_open = false;
 }
 
-static void json_line(const char *what, uint64_t done, uint64_t total, uint64_t n_reject, uint64_t n_hit)
+static void json_line(const char *what, uint64_t done, uint64_t total, uint64_t n_reject,
+                      uint64_t n_hit)
 {
     fprintf(stderr,
             "{\"progress\":\"%s\",\"done\":%" PRIu64 ",\"total\":%" PRIu64 ",\"rejects\":%" PRIu64
@@ -49,7 +50,8 @@ static void json_line(const char *what, uint64_t done, uint64_t total, uint64_t 
 static void terminal_line(const char *what, uint64_t done, uint64_t total, uint64_t n_reject,
                           uint64_t n_hit, double now)
 {
-    double rate = now > state.start_s ? (double)(done - state.first_done) / (now - state.start_s) : 0;
+    double rate = now > state.start_s ? (double)(done - state.first_done) / (now - state.start_s)
+                                      : 0;
     fprintf(stderr, "\r%s %" PRIu64, what, done);
     if (total) fprintf(stderr, "/%" PRIu64, total);
     fprintf(stderr, "  %.0f/s", rate);

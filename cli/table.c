@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define MAX_NAMES 256
-#define CELL 10
+#define CELL      10
 
 struct names {
     const char *name[MAX_NAMES];
@@ -66,18 +66,22 @@ static void print_title(const struct key *k, FILE *out)
 {
     const char *metric = k->metric;
     if (!strncmp(metric, "t2i ", 4))
-        fprintf(out, "\n%s, text to image, %s, %% by %s (±: half of the 95%% interval)\n", k->task, metric + 4, k->by);
+        fprintf(out, "\n%s, text to image, %s, %% by %s (±: half of the 95%% interval)\n", k->task,
+                metric + 4, k->by);
     else if (!strncmp(metric, "i2t ", 4))
-        fprintf(out, "\n%s, image to text, %s, %% by %s (±: half of the 95%% interval)\n", k->task, metric + 4, k->by);
+        fprintf(out, "\n%s, image to text, %s, %% by %s (±: half of the 95%% interval)\n", k->task,
+                metric + 4, k->by);
     else if (!strcmp(metric, "MR"))
-        fprintf(out, "\n%s, mean recall (R@1, 5, 10, both directions), %% by %s (±: half of the 95%% interval)\n", k->task,
-                k->by);
+        fprintf(out,
+                "\n%s, mean recall (R@1, 5, 10, both directions), %% by %s (±: half of the 95%% "
+                "interval)\n",
+                k->task, k->by);
     else
         fprintf(out, "\n%s, %s, %% by %s (±: half of the 95%% interval)\n", k->task, metric, k->by);
 }
 
-static void print_head(const struct json *rows, const struct key *k, const struct names *groups, int name_width,
-                       FILE *out)
+static void print_head(const struct json *rows, const struct key *k, const struct names *groups,
+                       int name_width, FILE *out)
 {
     char cell[32];
     double sum = 0;
@@ -86,12 +90,14 @@ static void print_head(const struct json *rows, const struct key *k, const struc
     if (groups->n > 1) print_cell("mean", out);
     fprintf(out, "\n%-*s", name_width, "n");
     for (int g = 0; g < groups->n; g++) {
-        snprintf(cell, sizeof cell, "%" PRId64, json_int(json_get(find(rows, k, NULL, groups->name[g]), "n"), 0));
+        snprintf(cell, sizeof cell, "%" PRId64,
+                 json_int(json_get(find(rows, k, NULL, groups->name[g]), "n"), 0));
         print_cell(cell, out);
     }
     fprintf(out, "\n%-*s", name_width, "chance");
     for (int g = 0; g < groups->n; g++) {
-        double chance = 100 * json_number(json_get(find(rows, k, NULL, groups->name[g]), "chance"), NAN);
+        double chance = 100 *
+                        json_number(json_get(find(rows, k, NULL, groups->name[g]), "chance"), NAN);
         sum += chance;
         snprintf(cell, sizeof cell, "%.1f", chance);
         print_cell(cell, out);
@@ -110,7 +116,8 @@ static void print_system(const struct json *rows, const struct key *k, const str
     for (int g = 0; g < groups->n; g++) {
         const struct json *row = find(rows, k, system, groups->name[g]);
         double value = 100 * json_number(json_get(row, "value"), NAN);
-        double half = 50 * (json_number(json_get(row, "high"), NAN) - json_number(json_get(row, "low"), NAN));
+        double half = 50 * (json_number(json_get(row, "high"), NAN) -
+                            json_number(json_get(row, "low"), NAN));
         sum += value;
         if (isnan(value))
             snprintf(cell, sizeof cell, "-");
@@ -137,7 +144,8 @@ static void print_table(const struct json *rows, const struct key *k, FILE *out)
         if (width(systems.name[s]) + 2 > name_width) name_width = width(systems.name[s]) + 2;
     print_title(k, out);
     print_head(rows, k, &groups, name_width, out);
-    for (int s = 0; s < systems.n; s++) print_system(rows, k, &groups, systems.name[s], name_width, out);
+    for (int s = 0; s < systems.n; s++)
+        print_system(rows, k, &groups, systems.name[s], name_width, out);
 }
 
 static bool is_wanted(const char *metric, const struct option_list *metrics)

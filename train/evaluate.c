@@ -45,7 +45,9 @@ struct evaluate_options evaluate_options_default(void)
 static bool in_group(const void *context, const struct corpus_pair *p)
 {
     const struct group *g = context;
-    return g->id == (g->kind == NAME_LANGUAGE ? p->language : g->kind == NAME_SOURCE ? p->source : p->label);
+    return g->id == (g->kind == NAME_LANGUAGE ? p->language
+                     : g->kind == NAME_SOURCE ? p->source
+                                              : p->label);
 }
 
 static void add_row(struct evaluation *e, const char *system, const char *task, const char *by,
@@ -65,8 +67,8 @@ static void add_row(struct evaluation *e, const char *system, const char *task, 
     json_push(e->rows, row);
 }
 
-static int judge_group(struct evaluation *e, const struct judged *s, const char *by, const struct group *g,
-                       struct error *err)
+static int judge_group(struct evaluation *e, const struct judged *s, const char *by,
+                       const struct group *g, struct error *err)
 {
     static const char *const direction[RETRIEVAL_DIRECTIONS] = {"t2i", "i2t"};
     struct retrieval r;
@@ -106,8 +108,8 @@ static int judge_retrieval(struct evaluation *e, const struct judged *s, struct 
 }
 
 /* Prompt vectors of one language, gathered in the order of e->prompts. */
-static int judge_language(struct evaluation *e, const struct judged *s, int language, const int32_t *label,
-                          struct error *err)
+static int judge_language(struct evaluation *e, const struct judged *s, int language,
+                          const int32_t *label, struct error *err)
 {
     int rc = ERR_NOMEM;
     size_t n = 0, n_all = e->prompts.n;
@@ -117,12 +119,13 @@ static int judge_language(struct evaluation *e, const struct judged *s, int lang
     for (size_t i = 0; i < n_all; i++) {
         uint32_t row = e->set->prompt_row[i];
         if (e->prompts.language[i] != language || row == UINT32_MAX) continue;
-        memcpy(x + n * (size_t)s->dim, s->text + (size_t)row * (size_t)s->dim, (size_t)s->dim * sizeof *x);
+        memcpy(x + n * (size_t)s->dim, s->text + (size_t)row * (size_t)s->dim,
+               (size_t)s->dim * sizeof *x);
         class_of[n++] = e->prompts.class_of[i];
     }
     struct zeroshot z;
-    rc = zeroshot_judge(e->set->n_images, s->image, label, (int64_t)n, x, class_of, e->prompts.n_classes, s->dim,
-                        e->o->seed, &z, err);
+    rc = zeroshot_judge(e->set->n_images, s->image, label, (int64_t)n, x, class_of,
+                        e->prompts.n_classes, s->dim, e->o->seed, &z, err);
     const char *name = e->prompts.language_name[language];
     if (rc < 0) {
         error_prefix(err, "zero-shot in '%s': ", name);
@@ -144,7 +147,9 @@ static int judge_zero_shot(struct evaluation *e, const struct judged *s, struct 
     int32_t *label = memory_array(e->set->n_images, sizeof *label, MEMORY_MAX_TENSOR, err);
     if (!label) return ERR_NOMEM;
     for (uint32_t i = 0; i < e->set->n_images; i++) {
-        const char *name = e->set->label[i] == CORPUS_NO_NAME ? NULL : corpus_name(e->corpus, NAME_LABEL, e->set->label[i]);
+        const char *name = e->set->label[i] == CORPUS_NO_NAME
+                               ? NULL
+                               : corpus_name(e->corpus, NAME_LABEL, e->set->label[i]);
         label[i] = name ? prompts_class(&e->prompts, name) : -1;
         n_labelled += label[i] >= 0;
     }
@@ -178,17 +183,21 @@ static int judge_knn(struct evaluation *e, const struct judged *s, struct error 
     float *query = memory_array(set->n_images, row, MEMORY_MAX_TENSOR, err);
     float *hit = memory_array(set->n_images, sizeof *hit, MEMORY_MAX_TENSOR, err);
     uint16_t *train_label = memory_array(n_train_rows, sizeof *train_label, MEMORY_MAX_TENSOR, err);
-    uint16_t *query_label = memory_array(set->n_images, sizeof *query_label, MEMORY_MAX_TENSOR, err);
+    uint16_t *query_label = memory_array(set->n_images, sizeof *query_label, MEMORY_MAX_TENSOR,
+                                         err);
     if (!train || !query || !hit || !train_label || !query_label) goto done;
     int64_t n_query = gather_labelled(set, s->image, s->dim, 0, set->n_images, query, query_label);
-    int64_t n_train = gather_labelled(set, s->image, s->dim, set->n_images, set->n_all_images, train, train_label);
+    int64_t n_train = gather_labelled(set, s->image, s->dim, set->n_images, set->n_all_images,
+                                      train, train_label);
     if (n_train < e->o->knn || n_query == 0) {
-        rc = error_set(err, ERR_DATA,
-                       "--knn %d needs labelled pictures: the train split has %lld, the judged split %lld", e->o->knn,
-                       (long long)n_train, (long long)n_query);
+        rc = error_set(
+            err, ERR_DATA,
+            "--knn %d needs labelled pictures: the train split has %lld, the judged split %lld",
+            e->o->knn, (long long)n_train, (long long)n_query);
         goto done;
     }
-    rc = knn_hits(n_train, train, train_label, n_query, query, query_label, s->dim, e->o->knn, n_labels, hit, err);
+    rc = knn_hits(n_train, train, train_label, n_query, query, query_label, s->dim, e->o->knn,
+                  n_labels, hit, err);
     struct measure m;
     char metric[32];
     snprintf(metric, sizeof metric, "%d-NN", e->o->knn);
@@ -214,7 +223,8 @@ static void add_system(struct evaluation *e, const char *name, const struct mode
 {
     struct json *j = json_new_object();
     json_set_string(j, "name", name);
-    if (m && m->image) json_set_int(j, "image_parameters", (int64_t)params_count(&m->image->params));
+    if (m && m->image)
+        json_set_int(j, "image_parameters", (int64_t)params_count(&m->image->params));
     if (m && m->text) json_set_int(j, "text_parameters", (int64_t)params_count(&m->text->params));
     json_push(e->systems, j);
 }
@@ -250,15 +260,16 @@ done:
 }
 
 /* The set named, or the default one where it exists. */
-static int open_set(const char *cache, const char *name, const char *otherwise, enum featureset_tower tower,
-                    struct featureset **fs, struct error *err)
+static int open_set(const char *cache, const char *name, const char *otherwise,
+                    enum featureset_tower tower, struct featureset **fs, struct error *err)
 {
-    int rc = featureset_open(fs, cache, name ? name : otherwise, FEATURESET_READ, name ? err : NULL);
+    int rc = featureset_open(fs, cache, name ? name : otherwise, FEATURESET_READ,
+                             name ? err : NULL);
     if (rc == ERR_NOT_FOUND && !name) return 0;
     if (rc < 0 && !name) return featureset_open(fs, cache, otherwise, FEATURESET_READ, err);
     if (rc == 0 && featureset_spec(*fs)->tower != tower)
-        return error_set(err, ERR_USAGE, "the set '%s' is of the %s tower", featureset_spec(*fs)->name,
-                         tower == TOWER_IMAGE ? "text" : "image");
+        return error_set(err, ERR_USAGE, "the set '%s' is of the %s tower",
+                         featureset_spec(*fs)->name, tower == TOWER_IMAGE ? "text" : "image");
     return rc;
 }
 
@@ -270,17 +281,18 @@ static int open_all(struct evaluation *e, struct error *err)
     if (rc == 0) rc = open_set(o->cache, o->text_set, "text.final", TOWER_TEXT, &e->texts, err);
     if (rc == 0 && !o->no_zero_shot) rc = prompts_open(&e->prompts, e->corpus, err);
     if (rc == 0)
-        rc = evalset_open(&e->set, e->corpus, o->split, e->images, e->texts, e->prompts.caption, e->prompts.n,
-                          o->knn > 0, err);
+        rc = evalset_open(&e->set, e->corpus, o->split, e->images, e->texts, e->prompts.caption,
+                          e->prompts.n, o->knn > 0, err);
     if (rc == 0 && e->set->n_pairs == 0)
-        rc = error_set(err, ERR_DATA, "%s: no pair of the judged split has features: is the split right, and has "
-                                      "`featurize` run?",
+        rc = error_set(err, ERR_DATA,
+                       "%s: no pair of the judged split has features: is the split right, and has "
+                       "`featurize` run?",
                        o->cache);
     return rc;
 }
 
-int evaluate_run(const struct evaluate_options *o, const struct report *report, struct json **answer,
-                 struct error *err)
+int evaluate_run(const struct evaluate_options *o, const struct report *report,
+                 struct json **answer, struct error *err)
 {
     static const char *const split[SPLIT_N] = {"train", "val", "test"};
     struct json *j = json_new_object();
@@ -295,16 +307,19 @@ int evaluate_run(const struct evaluate_options *o, const struct report *report, 
     json_set_int(j, "n_captions", e.set->n_captions);
     json_set_int(j, "n_left_out", (int64_t)e.set->n_left_out);
     if (e.set->n_left_out)
-        report_warn(report, "%llu pairs of the split are left out: the cache has no teacher features for them",
-                    (unsigned long long)e.set->n_left_out);
+        report_warn(
+            report,
+            "%llu pairs of the split are left out: the cache has no teacher features for them",
+            (unsigned long long)e.set->n_left_out);
     struct judged teacher = {"teacher", e.teacher.image, e.teacher.text, e.teacher.dim};
     if (teacher.image || teacher.text) add_system(&e, "teacher", NULL);
     rc = judge_all(&e, &teacher, err);
     if (rc == 0) rc = judge_knn(&e, &teacher, err);
     for (size_t i = 0; i < o->n_models && rc == 0; i++) {
         report_progress(report, "eval", i, o->n_models, 0, 0);
-        rc = report_stopped(report) ? error_set(err, ERR_STOPPED, "stopped before %s was judged", o->models[i])
-                                    : judge_model(&e, o->models[i], err);
+        rc = report_stopped(report)
+                 ? error_set(err, ERR_STOPPED, "stopped before %s was judged", o->models[i])
+                 : judge_model(&e, o->models[i], err);
     }
     if (rc < 0) goto done;
     *answer = j;

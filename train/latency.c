@@ -43,7 +43,8 @@ static struct latency_times percentiles(double *ms, int n)
     return (struct latency_times){n, ms[n / 2], ms[(n * 95 - 1) / 100]};
 }
 
-static int time_image(const struct model *m, enum numerics numerics, int n_runs, double *ms, struct error *err)
+static int time_image(const struct model *m, enum numerics numerics, int n_runs, double *ms,
+                      struct error *err)
 {
     int side = preprocess_side(&m->preprocess), rc = ERR_NOMEM;
     size_t n = (size_t)side * (size_t)side * 3;
@@ -63,8 +64,8 @@ done:
     return rc;
 }
 
-static int time_text(const struct model *m, enum numerics numerics, int n_runs, const char *const *texts,
-                     int n_texts, double *ms, struct error *err)
+static int time_text(const struct model *m, enum numerics numerics, int n_runs,
+                     const char *const *texts, int n_texts, double *ms, struct error *err)
 {
     int rc = 0;
     float *out = memory_array((uint64_t)m->projection_dim, sizeof *out, MEMORY_MAX_SMALL, err);
@@ -109,9 +110,10 @@ static int measure(const char *dir, enum numerics numerics, int n_runs, const ch
 /* The model's own files: not checkpoints, curves or logs. */
 static uint64_t model_bytes(const char *dir)
 {
-    static const char *const names[] = {"config.json", "preprocessor_config.json", "model.safetensors",
-                                        "sentencepiece.bpe.model", "tokenizer_config.json",
-                                        "special_tokens_map.json", "pytorch_model.bin"};
+    static const char *const names[] = {"config.json",           "preprocessor_config.json",
+                                        "model.safetensors",     "sentencepiece.bpe.model",
+                                        "tokenizer_config.json", "special_tokens_map.json",
+                                        "pytorch_model.bin"};
     uint64_t n = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = file_join(dir, names[i], NULL);
@@ -159,7 +161,8 @@ int latency_measure(const char *dir, enum numerics numerics, int n_runs, const c
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
     if (!whole)
         return error_set(err, ERR_NOMEM,
-                         "%s: the measuring process ended early (status %d); is there enough memory for the model?",
+                         "%s: the measuring process ended early (status %d); is there enough "
+                         "memory for the model?",
                          dir, status);
     if (m.code < 0) return error_set(err, m.code, "%s", m.error.text);
     *l = m.latency;

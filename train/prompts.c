@@ -6,19 +6,22 @@
 #include "ingest/classes.h"
 #include "store/memory.h"
 
-static int find_caption(struct corpus *corpus, const char *text, uint32_t *number, struct error *err)
+static int find_caption(struct corpus *corpus, const char *text, uint32_t *number,
+                        struct error *err)
 {
     uint8_t key[DIGEST_BYTES];
     digest_of(text, strlen(text), key);
     int rc = corpus_caption_number(corpus, key, number, NULL);
     if (rc == ERR_NOT_FOUND)
-        return error_set(err, ERR_CORRUPT, "the class prompt '%s' is not among the captions: run `clipstill ingest "
-                                           "--classes` with the class list again",
+        return error_set(err, ERR_CORRUPT,
+                         "the class prompt '%s' is not among the captions: run `clipstill ingest "
+                         "--classes` with the class list again",
                          text);
     return rc < 0 ? corpus_caption_number(corpus, key, number, err) : 0;
 }
 
-static int fill(struct prompts *p, const struct classes *c, struct corpus *corpus, struct error *err)
+static int fill(struct prompts *p, const struct classes *c, struct corpus *corpus,
+                struct error *err)
 {
     for (size_t k = 0; k < c->n_classes; k++) {
         for (size_t l = 0; l < c->n_languages; l++) {

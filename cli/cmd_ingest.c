@@ -1,0 +1,113 @@
+/* clipstill ingest: sources in, a corpus out. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "ingest/ingest.h"
+
+static struct ingest_options o;
+static const char *format, *split, *max_bad;
+
+static const struct option options[] = {
+    {"format", 0, OPTION_CHOICE, "NAME", "of the sources", 0, 0, "auto|tsv|csv|jsonl|dir", &format},
+    {"lang", 0, OPTION_STRING, "TAG", "language of captions that name none (BCP 47)", 0, 0, NULL,
+     &o.language},
+    {"split", 0, OPTION_CHOICE, "NAME", "of rows that name none", 0, 0, "train|val|test", &split},
+    {"source", 0, OPTION_STRING, "NAME",
+     "name to file pairs and ids under; the source's file name when not given", 0, 0, NULL,
+     &o.source_name},
+    {"classes", 0, OPTION_STRING, "FILE", "class names and prompt templates by language (JSON)", 0,
+     0, NULL, &o.classes},
+    {"no-images", 0, OPTION_FLAG, NULL,
+     "register images by id, without their files (for imported features)", 0, 0, NULL,
+     &o.no_images},
+    {"folder-labels", 0, OPTION_FLAG, NULL, "image folders: the sub-folder's name is the label", 0,
+     0, NULL, &o.folder_labels},
+    {"max-bad", 0, OPTION_STRING, "N|P%", "stop with exit 4 when more records are bad", 0, 0, NULL,
+     &max_bad},
+};
+
+static struct json *as_json(const struct ingest_result *r)
+{
+    struct json *j = json_new_object(), *reasons = json_new_object();
+    json_set_int(j, "rows", (int64_t)r->n_rows);
+    json_set_int(j, "images_new", (int64_t)r->n_images_new);
+    json_set_int(j, "images_known", (int64_t)r->n_images_old);
+    json_set_int(j, "image_bytes", (int64_t)r->n_image_bytes);
+    json_set_int(j, "captions_new", (int64_t)r->n_captions_new);
+    json_set_int(j, "prompts_new", (int64_t)r->n_prompts_new);
+    json_set_int(j, "pairs_new", (int64_t)r->n_pairs_new);
+    json_set_int(j, "pairs_changed", (int64_t)r->n_pairs_changed);
+    json_set_int(j, "pairs_known", (int64_t)r->n_pairs_old);
+    json_set_int(j, "rejects", (int64_t)r->n_rejects);
+    json_set_int(j, "rejects_new", (int64_t)r->n_rejects_new);
+    for (size_t i = 0; i < r->n_reasons; i++)
+        json_set_int(reasons, r->reasons[i].word, (int64_t)r->reasons[i].n);
+    json_set(j, "reasons", reasons);
+    return j;
+}
+
+static void print_result(const char *cache, const struct ingest_result *r)
+{
+    printf("%s: %" PRIu64 " records read: %" PRIu64 " new images (%.1f MB) and %" PRIu64
+           " known, %" PRIu64 " new captions, %" PRIu64 " new pairs",
+           cache, r->n_rows, r->n_images_new, (double)r->n_image_bytes / 1e6, r->n_images_old,
+           r->n_captions_new, r->n_pairs_new);
+    if (r->n_pairs_old || r->n_pairs_changed)
+        printf(" (%" PRIu64 " known, %" PRIu64 " changed)", r->n_pairs_old, r->n_pairs_changed);
+    if (r->n_prompts_new) printf(", %" PRIu64 " new class prompts", r->n_prompts_new);
+    printf("\n");
+    if (r->n_rejects)
+        printf("  %" PRIu64 " rejected, %" PRIu64
+               " of them new; `clipstill dump --quarantine %s` tells each\n",
+               r->n_rejects, r->n_rejects_new, cache);
+    for (size_t i = 0; i < r->n_reasons; i++)
+        printf("    %-24s %" PRIu64 "\n", r->reasons[i].word, r->reasons[i].n);
+}
+
+static int run(const struct command *self, struct error *err)
+{
+    const char *cache = self->positional[0];
+    struct ingest_result r = {0};
+    o.sources = self->positional + 1;
+    o.n_sources = (size_t)self->n_positional - 1;
+    o.split = !strcmp(split, "val") ? SPLIT_VAL : !strcmp(split, "test") ? SPLIT_TEST : SPLIT_TRAIN;
+    int rc = source_format_of(format, &o.format, err);
+    if (rc == 0 && max_bad) rc = ingest_parse_max_bad(max_bad, &o, err);
+    if (rc < 0) return rc;
+    rc = ingest_run(cache, &o, progress_start(), &r, err);
+    command_log_run(self, cache, as_json(&r), rc < 0 ? rc : r.n_rejects_new ? COMMAND_REJECTS : 0);
+    if (rc < 0 && rc != ERR_BUDGET) return rc;
+    progress_end();
+    if (option_globals.json) {
+        int printed = command_print_json(self, as_json(&r), err);
+        if (printed < 0) return printed;
+    } else {
+        print_result(cache, &r);
+    }
+    return rc < 0 ? rc : r.n_rejects_new ? COMMAND_REJECTS : 0;
+}
+
+static void defaults(void)
+{
+    o = ingest_defaults();
+    format = "auto";
+    split = "train";
+}
+
+struct command cmd_ingest = {
+    .name = "ingest",
+    .summary = "Read image-caption sources into CACHE/corpus, validating every picture and caption",
+    .usage = "CACHE SOURCE...",
+    .min_positional = 2,
+    .max_positional = -1,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .notes = "A SOURCE is a .tsv, .csv or .jsonl file or a folder of pictures with .txt sidecars. "
+             "Tables need a header with\n"
+             "image and caption, and may have lang, label, split and weight. Bad records are "
+             "quarantined and counted.",
+    .defaults = defaults,
+    .run = run,
+};
