@@ -243,6 +243,18 @@ static void rows_write(FILE *f, const struct picture *p, int number, const char 
     }
 }
 
+/* Lets a baseline JPEG's frame header claim a square picture of another side. */
+static void claim_size(char *jpeg, size_t n, int side_px)
+{
+    for (size_t i = 0; i + 9 < n; i++)
+        if (jpeg[i] == (char)0xff && jpeg[i + 1] == (char)0xc0) {
+            jpeg[i + 5] = jpeg[i + 7] = (char)(side_px >> 8);
+            jpeg[i + 6] = jpeg[i + 8] = (char)side_px;
+            return;
+        }
+    die("no frame header in the example picture");
+}
+
 /* Files and rows that a reader must turn away, one reason each, and two it must take: a copy of a picture under another name,
  * and a JPEG whose name says PNG. `image` is a good picture's name, `text` its
  * caption. */
@@ -251,13 +263,11 @@ static void broken_write(const char *folder, FILE *f, const char *image, const c
     static const char gif[] = "GIF89a\1\0\1\0\200\0\0\377\0\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;";
     static const char html[] = "<!DOCTYPE html>\n<html><head><title>404 Not "
                                "Found</title></head><body>Not Found</body></html>\n";
-    static const unsigned char bomb[] = {0xff, 0xd8, 0xff, 0xc0, 0, 17,   8,   0xff,
-                                         0xdc, 0xff, 0xdc, 3,    1, 0x22, 0,   2,
-                                         0x11, 1,    3,    0x11, 1, 0xff, 0xd9};
     char path[512];
     size_t n;
     snprintf(path, sizeof path, "%s/%s", folder, image);
-    void *good = file_read(path, &n);
+    char *good = file_read(path, &n), *huge = file_read(path, &n);
+    claim_size(huge, n, 65500);
     const struct {
         const char *name;
         const void *bytes;
@@ -265,7 +275,7 @@ static void broken_write(const char *folder, FILE *f, const char *image, const c
     } files[] = {{"truncated.jpg", good, n * 6 / 10},
                  {"animation.jpg", gif, sizeof gif - 1},
                  {"page.png", html, sizeof html - 1},
-                 {"huge.jpg", bomb, sizeof bomb},
+                 {"huge.jpg", huge, n},
                  {"empty.jpg", "", 0},
                  {"copy.jpg", good, n},
                  {"misnamed.png", good, n}};
@@ -278,6 +288,7 @@ static void broken_write(const char *folder, FILE *f, const char *image, const c
     fprintf(f, "%s\tzh\t\xe7\x8b\x97\xe8\x84\t\ttrain\t1\n", image); /* the last character is cut */
     fprintf(f, "%s\ten\t \t\ttrain\t1\n", image);
     fprintf(f, "%s\ten\n", image);
+    free(huge);
     free(good);
 }
 
