@@ -1,10 +1,10 @@
 /* Linear layers and general products; see gemm.h for the promises.
  *
- * Equal bits: rows go through tiles of 8 .. 256 rows, the last one padded with zeros. The 256-row tile is the reference. A smaller tile is used for a
- * shape only after it gave, on this machine and for this shape, the very bits of the 256-row tile over pseudo-random rows; where it does not
- * (oneDNN sums in another order for some sizes on some CPUs) small inputs are padded to 256 rows. Measured with 2.6.3 on a core with
- * AVX-512 and its bf16 instructions: all numbers of rows from 1 to 1024 agree, f32 and bf16, packed and plain. So one short text costs 8 or
- * 16 rows, not 256, and the answer is the same.
+ * Equal bits: rows go through tiles of 1 to 192 rows, the last one padded with zeros. oneDNN may treat the last rows of a product differently, or one row alone, so
+ * a tile is used for a shape only after it proved itself on this machine: the same random row in every position must come out with the bits that the reference tile
+ * (192 rows) gives it. Measured with 2.6.3: with AVX-512, f32 and bf16, all numbers of rows agree; with AVX2 a row differs where the
+ * number of rows leaves 2 after division by 6 (8, 32, 128, 256 rows!), and a single row differs with AVX2 and below. Hence the tile sizes, multiples of six, which agree everywhere tried.
+ * So one short text costs 12 rows, not 192, and the answer is the same.
  *
  * General products are dnnl_sgemm in f32: measured as fast as matmul primitives for large shapes, up to three times faster for small
  * ones, and nothing is made per shape. For bf16 see product.c. */
@@ -21,10 +21,10 @@
 #include "store/memory.h"
 
 #define MAX_FAMILIES 1024
-#define N_TILES      6
+#define N_TILES      7
 #define LARGEST      (N_TILES - 1)
 
-static const int64_t TILE_ROWS[N_TILES] = {8, 16, 32, 64, 128, PACKED_TILE_ROWS};
+static const int64_t TILE_ROWS[N_TILES] = {1, 6, 12, 24, 48, 96, PACKED_TILE_ROWS};
 
 enum tile_state { TILE_UNTRIED, TILE_GOOD, TILE_REFUSED };
 
@@ -34,6 +34,7 @@ struct family {
     bool packed, bias;
     int64_t n, k;
     dnnl_memory_desc_t weights;
+    int reference; /* the tile that defines the bits; -1: not chosen yet */
     enum tile_state state[N_TILES];
     struct onednn_matmul tile[N_TILES];
 };
@@ -118,9 +119,10 @@ static void fill_tile(enum numerics numerics, int64_t tile, int64_t rows, int64_
     memset((char *)out + n * size, 0, (whole - n) * size);
 }
 
-/* Whether tile t gives the bits of the largest one; the weights are the caller's when packed, random otherwise (they may still be zero). */
-static int tile_agrees(struct gemm *g, struct family *f, int t, const void *weights, bool *agrees,
-                       struct error *err)
+/* Whether tile t gives a row, in every position, the bits that tile `reference` gives it in its first. The weights are the caller's when packed,
+ * random otherwise (they may still be zero). Where a row has few outputs, several rows are tried. */
+static int tile_agrees(struct gemm *g, struct family *f, int reference, int t, const void *weights,
+                       bool *agrees, struct error *err)
 {
     struct onednn *o = &g->o;
     size_t mark = o->scratch_used, n = (size_t)f->n, k = (size_t)f->k,
@@ -138,38 +140,64 @@ static int tile_agrees(struct gemm *g, struct family *f, int t, const void *weig
         fill_tile(f->numerics, f->n, f->n, f->k, values, w);
         weights = w;
     }
-    fill_random(rows * k, 1, values);
-    fill_tile(f->numerics, (int64_t)rows, (int64_t)rows, f->k, values, x);
     fill_random(n, 3, bias);
-    rc = onednn_matmul_run(o, &f->tile[LARGEST], x, weights, bias, want, err);
-    if (!rc) rc = onednn_matmul_run(o, &f->tile[t], x, weights, bias, got, err);
-    if (!rc) *agrees = !memcmp(want, got, (size_t)TILE_ROWS[t] * n * sizeof *got);
+    *agrees = true;
+    rc = 0;
+    for (uint64_t attempt = 0; rc == 0 && *agrees && attempt <= 256 / n; attempt++) {
+        fill_random(k, 4 + attempt, values);
+        for (size_t i = 1; i < rows; i++) memcpy(values + i * k, values, k * sizeof *values);
+        fill_tile(f->numerics, (int64_t)rows, (int64_t)rows, f->k, values, x);
+        rc = onednn_matmul_run(o, &f->tile[reference], x, weights, bias, want, err);
+        if (!rc) rc = onednn_matmul_run(o, &f->tile[t], x, weights, bias, got, err);
+        for (size_t i = 0; rc == 0 && i < (size_t)TILE_ROWS[t]; i++)
+            *agrees &= !memcmp(want, got + i * n, n * sizeof *got);
+    }
 done:
     o->scratch_used = mark;
     return rc;
 }
 
-/* Makes tile t of f on first use; f->state[t] says afterwards whether it may be used. */
-static int prepare_tile(struct gemm *g, struct family *f, int t, const void *weights,
-                        struct error *err)
+static int make_tile(struct gemm *g, struct family *f, int t, struct error *err)
 {
-    if (f->state[t] != TILE_UNTRIED) return 0;
-    if (t != LARGEST) {
-        int rc = prepare_tile(g, f, LARGEST, weights, err);
-        if (rc < 0) return rc;
-    }
     dnnl_status_t status = onednn_linear_make(&g->o, f->numerics, f->bias, TILE_ROWS[t], f->n, f->k,
                                               &f->weights, &f->tile[t], NULL);
-    bool agrees = t == LARGEST;
-    if (status && t == LARGEST)
-        return onednn_failed(status, err, "a layer of %lld x %lld", (long long)f->n,
-                             (long long)f->k);
-    if (!status && t != LARGEST) {
-        int rc = tile_agrees(g, f, t, weights, &agrees, err);
-        if (rc < 0) return rc;
-    }
-    f->state[t] = agrees ? TILE_GOOD : TILE_REFUSED;
+    return status ? onednn_failed(status, err, "a layer of %lld x %lld", (long long)f->n,
+                                  (long long)f->k)
+                  : 0;
+}
+
+/* The largest tile, if it treats all its rows alike; or else single rows. */
+static int choose_reference(struct gemm *g, struct family *f, const void *weights,
+                            struct error *err)
+{
+    bool alike = false;
+    int rc = make_tile(g, f, LARGEST, err);
+    if (rc == 0) rc = tile_agrees(g, f, LARGEST, LARGEST, weights, &alike, err);
+    if (rc == 0 && !alike) rc = make_tile(g, f, 0, err);
+    if (rc < 0) return rc;
+    f->reference = alike ? LARGEST : 0;
+    f->state[LARGEST] = alike ? TILE_GOOD : TILE_REFUSED;
+    f->state[f->reference] = TILE_GOOD;
     return 0;
+}
+
+/* Tile t, or the next larger one that may be used, or the reference; negative after an error. */
+static int usable_tile(struct gemm *g, struct family *f, int t, const void *weights,
+                       struct error *err)
+{
+    int rc = f->reference < 0 ? choose_reference(g, f, weights, err) : 0;
+    if (rc < 0) return rc;
+    for (; t < N_TILES; t++) {
+        if (f->state[t] == TILE_UNTRIED) {
+            bool agrees = false;
+            rc = make_tile(g, f, t, NULL);
+            if (rc == 0) rc = tile_agrees(g, f, f->reference, t, weights, &agrees, err);
+            if (rc == ERR_NOMEM) return rc;
+            f->state[t] = agrees ? TILE_GOOD : TILE_REFUSED;
+        }
+        if (f->state[t] == TILE_GOOD) return t;
+    }
+    return f->reference;
 }
 
 static struct family *find_family(struct gemm *g, enum numerics numerics,
@@ -186,7 +214,8 @@ static struct family *find_family(struct gemm *g, enum numerics numerics,
                     MAX_FAMILIES * sizeof *g->families, err) < 0)
         return NULL;
     struct family *f = &g->families[g->n_families];
-    *f = (struct family){.numerics = numerics, .packed = !!packed, .bias = bias, .n = n, .k = k};
+    *f = (struct family){
+        .numerics = numerics, .packed = !!packed, .bias = bias, .n = n, .k = k, .reference = -1};
     dnnl_status_t status = packed ? dnnl_success
                                   : onednn_plain_weights(numerics, n, k, &f->weights);
     if (packed) f->weights = packed->desc;
@@ -198,12 +227,12 @@ static struct family *find_family(struct gemm *g, enum numerics numerics,
     return NULL;
 }
 
-/* The smallest tile that holds what is left if it wastes at most an eighth, or else the largest that fits. */
+/* The smallest tile that holds what is left if it wastes at most a quarter, or else the largest that fits. */
 static int choose_tile(int64_t rest)
 {
     for (int t = 0; t < N_TILES; t++)
         if (TILE_ROWS[t] >= rest)
-            return t == 0 || (TILE_ROWS[t] - rest) * 8 <= TILE_ROWS[t] ? t : t - 1;
+            return t == 0 || (TILE_ROWS[t] - rest) * 4 <= TILE_ROWS[t] ? t : t - 1;
     return LARGEST;
 }
 
@@ -237,12 +266,10 @@ static int run_rows(struct gemm *g, struct family *f, int64_t m, const float *x,
                     const void *weights, const float *bias, float *y, struct error *err)
 {
     for (int64_t row = 0; row < m;) {
-        int t = choose_tile(m - row);
-        int rc = prepare_tile(g, f, t, weights, err);
-        if (rc < 0) return rc;
-        if (f->state[t] == TILE_REFUSED) t = LARGEST;
+        int t = usable_tile(g, f, choose_tile(m - row), weights, err);
+        if (t < 0) return t;
         int64_t rows = m - row < TILE_ROWS[t] ? m - row : TILE_ROWS[t];
-        rc = run_tile(g, f, t, rows, x + row * f->k, weights, bias, y + row * f->n, err);
+        int rc = run_tile(g, f, t, rows, x + row * f->k, weights, bias, y + row * f->n, err);
         if (rc < 0) return rc;
         row += rows;
     }

@@ -1,7 +1,7 @@
 /* Matrix products on oneDNN, one thread a call, equal bits wherever a row stands.
  *
  * oneDNN may sum a row in another order when the number of rows or of threads changes. So rows go through tiles of a few fixed sizes (the last
- * zero-padded), of which one is used only where it was seen to give the same bits as the 256-row tile; primitives are made for one thread with a
+ * zero-padded), of which one is used for a shape only after it was seen, on this machine, to give every row the bits of a reference tile; primitives are made for one thread with a
  * scratchpad of ours, and a `struct gemm` belongs to one thread. f32 accumulates in f32; NUMERICS_BF16 rounds both operands to bf16 and accumulates in
  * f32; on a CPU without bf16 instructions that is refused or slow: gemm_bf16_is_fast says what `--numerics auto` takes.
  * Library: oneDNN, through featurize/onednn.h.

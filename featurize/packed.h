@@ -6,7 +6,7 @@
 #include "featurize/onednn.h"
 
 /* Rows of the tile that chooses the layout. */
-#define PACKED_TILE_ROWS 256
+#define PACKED_TILE_ROWS 192
 
 struct packed_weight {
     void *data; /* owned; NULL when not packed */
