@@ -165,7 +165,10 @@ int jsonl_next(struct jsonl *j, struct row *row, struct error *err)
         if (rc < 0)
             return error_set(err, rc, "%s:%llu: out of memory", j->lines.path,
                              (unsigned long long)row->line);
-        if (rc > 0) return rc;
+        if (rc > 0) {
+            j->captions = NULL; /* nothing of a bad line is handed out */
+            return rc;
+        }
     }
 }
 

@@ -1,0 +1,103 @@
+/* Folders of pictures: order, sidecars, sub-folders, labels. The pictures' content does not matter here. */
+#include "ingest/folder.h"
+
+#include <unistd.h>
+
+#include "tests/scratch.h"
+
+static struct folder *f;
+static struct row row;
+static struct error err;
+static struct scratch s;
+
+static void next_is(const char *image, const char *lang, const char *caption, const char *label,
+                    uint64_t line)
+{
+    CHECK_EQ(folder_next(f, &row, &err), 1);
+    if (row.reason) CHECK_FAIL("%s: %s", row.image, row.message);
+    CHECK_STR(row.image, image);
+    CHECK_STR(row.lang ? row.lang : "", lang);
+    char text[100] = "(none)";
+    if (row.caption) snprintf(text, sizeof text, "%.*s", (int)row.n_caption, row.caption);
+    CHECK_STR(text, caption);
+    CHECK_STR(row.label ? row.label : "", label);
+    CHECK_EQ(row.line, line);
+}
+
+static void next_is_bad(const char *image, const char *reason)
+{
+    CHECK_EQ(folder_next(f, &row, &err), 1);
+    CHECK_STR(row.image, image);
+    CHECK_STR(row.reason, reason);
+}
+
+static void make(void)
+{
+    scratch_make(&s);
+    err = (struct error){0};
+    CHECK_OK(file_make_folder(scratch_path(&s, "cats/big"), &err), &err);
+    scratch_text(&s, "b.jpg", "x");
+    scratch_text(&s, "a.PNG", "x");
+    scratch_text(&s, "a.txt", "en\ta dog\r\n\nzh\t\xe7\x8b\x97\nnot a tag\tstays\nplain");
+    scratch_text(&s, "cats/c.webp", "x");
+    scratch_text(&s, "cats/c.txt", "\n");
+    scratch_text(&s, "cats/big/d.jpeg", "x");
+    scratch_text(&s, "cats/big/d.txt", "a lion");
+    scratch_text(&s, "z.gif", "x");
+    scratch_text(&s, "lost.txt", "whose?");
+    scratch_text(&s, ".hidden.jpg", "x");
+    scratch_text(&s, "README.md", "x");
+}
+
+TEST(pictures_and_sidecars_in_order)
+{
+    make();
+    CHECK_OK(folder_open(&f, s.folder, false, &err), &err);
+    next_is("a.PNG", "en", "a dog", "", 1);
+    next_is("a.PNG", "zh", "\xe7\x8b\x97", "", 3);
+    next_is("a.PNG", "", "not a tag\tstays", "", 4);
+    next_is("a.PNG", "", "plain", "", 5);
+    CHECK_EQ(row.byte_offset, 34);
+    next_is("b.jpg", "", "(none)", "", 0);
+    next_is("cats/big/d.jpeg", "", "a lion", "", 1);
+    next_is("cats/c.webp", "", "(none)", "", 0); /* an empty sidecar */
+    next_is_bad("lost.txt", "missing-file");
+    next_is("z.gif", "", "(none)", "", 0); /* refused later, by name */
+    CHECK_EQ(folder_next(f, &row, &err), 0);
+    CHECK_EQ(folder_position(f), 5);
+    folder_close(f);
+    scratch_remove(&s);
+}
+
+TEST(labels_when_asked_for)
+{
+    make();
+    CHECK_OK(folder_open(&f, s.folder, true, &err), &err);
+    for (int i = 0; i < 5; i++) CHECK_EQ(folder_next(f, &row, &err), 1);
+    next_is("cats/big/d.jpeg", "", "a lion", "big", 1);
+    next_is("cats/c.webp", "", "cats", "cats", 0);
+    folder_close(f); /* in the middle */
+    scratch_remove(&s);
+}
+
+TEST(odd_folders)
+{
+    scratch_make(&s);
+    err = (struct error){0};
+    scratch_text(&s, "a.jpg", "x");
+    scratch_bytes(&s, "a.txt",
+                  "\xff\xfe"
+                  "a\0",
+                  4);
+    CHECK_EQ(symlink(s.folder, scratch_path(&s, "loop")), 0);
+    CHECK_OK(folder_open(&f, s.folder, false, &err), &err);
+    next_is_bad("a.jpg", "bad-sidecar");
+    CHECK_HAS(row.message, "UTF-16");
+    CHECK_EQ(folder_next(f, &row, &err), 0);
+    folder_close(f);
+    CHECK_EQ(folder_open(&f, scratch_path(&s, "absent"), false, &err), ERR_NOT_FOUND);
+    CHECK(f == NULL);
+    scratch_remove(&s);
+}
+
+TEST_MAIN
