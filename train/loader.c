@@ -138,15 +138,6 @@ static int tokenise(struct loader *l, const struct tokenizer *t, int max_tokens,
     return 0;
 }
 
-struct preprocess loader_scale(const struct preprocess *p, int side)
-{
-    struct preprocess scaled = *p;
-    int64_t own = preprocess_side(p);
-    scaled.size = (int)((2 * (int64_t)p->size * side + own) / (2 * own));
-    if (p->do_crop) scaled.crop_size = side;
-    return scaled;
-}
-
 /* Preprocessing, view plan and pixel cache, as the primary image set's replay says. */
 static int open_pixels(struct loader *l, const struct loader_options *o, struct error *err)
 {
@@ -171,7 +162,7 @@ static int open_pixels(struct loader *l, const struct loader_options *o, struct 
                          "from a student (--init)",
                          o->cache);
     }
-    l->preprocess = loader_scale(&l->preprocess, o->side);
+    l->preprocess = preprocess_at_side(&l->preprocess, o->side);
     p.corpus = l->corpus;
     p.preprocess = l->preprocess;
     p.side = l->side = o->side;

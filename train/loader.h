@@ -73,8 +73,6 @@ uint32_t loader_n(const struct loader *l, enum corpus_split split, enum loader_k
 int loader_n_labels(const struct loader *l);
 int loader_n_views(const struct loader *l);
 const struct preprocess *loader_preprocess(const struct loader *l); /* at the student's side */
-/* The same field of view at another side: what a student is trained on, and what its folder says. */
-struct preprocess loader_scale(const struct preprocess *p, int side);
 const struct featureset_spec *loader_set(const struct loader *l, bool is_text, int i);
 /* Digest of the ordered keys and fingerprints, as hex. */
 const char *loader_digest(const struct loader *l);

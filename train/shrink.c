@@ -9,7 +9,6 @@
 #include "store/memory.h"
 #include "train/arch.h"
 #include "train/inherit.h"
-#include "train/loader.h"
 #include "train/student.h"
 #include "train/vocabulary.h"
 
@@ -59,7 +58,7 @@ static int fill(struct shrinking *s, const struct report *report, struct error *
     struct model *m = s->student->model, *t = s->teacher;
     int rc = 0;
     if (m->image) {
-        m->preprocess = loader_scale(&t->preprocess, m->image->config.image_size);
+        m->preprocess = preprocess_at_side(&t->preprocess, m->image->config.image_size);
         tower_randomise(m->image, s->o->seed);
         if (m->image->config.arch == t->image->config.arch)
             rc = inherit_tower(m->image, t->image, NULL, s->o->seed, err);
