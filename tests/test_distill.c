@@ -29,9 +29,9 @@ static void __attribute__((destructor)) tear_down(void)
 
 static const char *path(const char *name)
 {
-    static char text[8][120];
+    static char text[64][120];
     static int k;
-    k = (k + 1) % 8;
+    k = (k + 1) % 64;
     snprintf(text[k], sizeof text[k], "%s/%s", cache.folder, name);
     return text[k];
 }
