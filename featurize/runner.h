@@ -19,6 +19,7 @@
 #define RUNNER_PICTURES 4
 #define RUNNER_TOKENS 256
 #define RUNNER_MAX_TAPS 64
+#define RUNNER_LARGE 50000000 /* weights from which a stage commits four times as often: seconds, not minutes, are lost by a kill */
 
 struct runner;
 /* n_threads 0: as OpenMP has it. The tower is borrowed and must not change while the runner lives. */

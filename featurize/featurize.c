@@ -1,0 +1,153 @@
+/* The featurise stage: options, order of work, counts; see featurize.h. What happens a picture is imagepass.c, a caption textpass.c, a
+ * set tapset.c. */
+#include "featurize/featurize.h"
+
+#include <string.h>
+
+#include "featurize/imagepass.h"
+#include "featurize/model.h"
+#include "featurize/tapset.h"
+#include "featurize/textpass.h"
+#include "store/corpus.h"
+#include "store/memory.h"
+
+static const char *const default_taps[] = {"image.final", "text.final"};
+
+struct featurize_options featurize_defaults(void)
+{
+    return (struct featurize_options){.taps = default_taps,
+                                      .n_taps = 2,
+                                      .n_views = 1,
+                                      .plan = view_plan_default(),
+                                      .numerics = FEATURIZE_AUTO,
+                                      .apply_orientation = true};
+}
+
+int featurize_parse_numerics(const char *text, enum featurize_numerics *numerics, struct error *err)
+{
+    static const char *const names[] = {"auto", "f32", "bf16"};
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(text, names[i])) return *numerics = (enum featurize_numerics)i, 0;
+    return error_set(err, ERR_USAGE, "numerics \"%s\": expected auto, f32 or bf16", text);
+}
+
+/* The towers that the taps ask for; every tap once. */
+static int parts_of(const struct featurize_options *o, int *parts, struct error *err)
+{
+    for (size_t i = 0; i < o->n_taps; i++) {
+        struct tap tap;
+        bool is_text;
+        int rc = tap_parse(o->taps[i], &tap, &is_text, err);
+        if (rc < 0) return rc;
+        *parts |= is_text ? MODEL_TEXT : MODEL_IMAGE;
+        for (size_t k = 0; k < i; k++)
+            if (!strcmp(o->taps[i], o->taps[k]))
+                return error_set(err, ERR_USAGE, "tap %s is asked for twice", o->taps[i]);
+    }
+    return 0;
+}
+
+static int check_options(const struct featurize_options *o, int *parts, struct error *err)
+{
+    enum codec_storage storage;
+    float epsilon;
+    if (!o->teacher) return error_set(err, ERR_USAGE, "featurize needs a teacher's folder");
+    if (o->n_taps < 1 || o->n_taps > RUNNER_MAX_TAPS)
+        return error_set(err, ERR_USAGE, "%zu taps: 1 to %d expected", o->n_taps, RUNNER_MAX_TAPS);
+    if (o->n_views < 1 || o->n_views > FEATURESET_MAX_VIEWS)
+        return error_set(err, ERR_USAGE, "%u views: 1 to %d expected", o->n_views,
+                         FEATURESET_MAX_VIEWS);
+    if (o->store) {
+        int rc = codec_parse(o->store, &storage, &epsilon, err);
+        if (rc < 0) return rc;
+    }
+    int rc = view_plan_check(&o->plan, err);
+    return rc < 0 ? rc : parts_of(o, parts, err);
+}
+
+static int check_model(const struct featurize_options *o, const struct model *m, int parts,
+                       struct error *err)
+{
+    if ((parts & MODEL_IMAGE && !m->image) || (parts & MODEL_TEXT && !m->text))
+        return error_set(err, ERR_USAGE, "%s has no %s tower, but a tap asks for it", o->teacher,
+                         m->image ? "text" : "image");
+    if (parts & MODEL_TEXT && o->max_tokens > m->text->config.max_positions - 2)
+        return error_set(err, ERR_USAGE, "max_tokens %d: this teacher takes at most %d",
+                         o->max_tokens, m->text->config.max_positions - 2);
+    if (o->max_tokens < 0 || o->max_tokens == 1)
+        return error_set(
+            err, ERR_USAGE,
+            "max_tokens %d: at least 2 expected (<s> and </s>), or 0 for the teacher's own limit",
+            o->max_tokens);
+    return 0;
+}
+
+static void finish_counts(struct tapsets *ts, const struct featurize_options *o,
+                          struct featurize_result *r)
+{
+    for (int k = 0; k < ts->n; k++) {
+        struct tapset *t = &ts->list[k];
+        if (o->dry_run) {
+            t->result->stored_bytes = tapset_estimate(t, t->result->n_computed);
+            t->result->as_f32_bytes = t->result->n_computed * (uint64_t)t->dim * sizeof(float);
+        } else if (t->fs) {
+            featureset_bytes(t->fs, &t->result->stored_bytes, &t->result->as_f32_bytes);
+        }
+        r->n_computed += t->result->n_computed;
+        r->n_hits += t->result->n_hits;
+    }
+    r->n_sets += (size_t)ts->n;
+    if (!*r->numerics) strcpy(r->numerics, ts->numerics == NUMERICS_BF16 ? "bf16" : "f32");
+}
+
+static int run_tower(const char *cache, struct corpus *c, const struct featurize_options *o,
+                     struct model *m, bool is_text, const struct report *report,
+                     struct featurize_result *r, struct error *err)
+{
+    uint8_t weights[DIGEST_BYTES];
+    struct tapsets *ts = memory_array(1, sizeof *ts, MEMORY_MAX_SMALL, err);
+    if (!ts) return ERR_NOMEM;
+    int rc = model_weights_digest(o->teacher, is_text, weights, err);
+    if (rc == 0) rc = tapsets_open(ts, cache, o, m, is_text, weights, r->sets + r->n_sets, err);
+    if (rc == 0) {
+        rc = is_text ? textpass_run(ts, c, o, m, report, err)
+                     : imagepass_run(ts, c, o, m, report, &r->n_skipped, err);
+        finish_counts(ts, o, r);
+    }
+    tapsets_close(ts);
+    memory_free(ts);
+    return rc;
+}
+
+int featurize_run(const char *cache, const struct featurize_options *o, const struct report *report,
+                  struct featurize_result *result, struct error *err)
+{
+    struct corpus *c = NULL;
+    struct model *m = NULL;
+    int parts = 0;
+    *result = (struct featurize_result){0};
+    int rc = check_options(o, &parts, err);
+    if (rc < 0) goto done;
+    result->sets = memory_array(o->n_taps, sizeof *result->sets, MEMORY_MAX_SMALL, err);
+    if (!result->sets) {
+        rc = ERR_NOMEM;
+        goto done;
+    }
+    rc = corpus_open(&c, cache, CORPUS_READ, err);
+    if (rc == 0) rc = model_open(&m, o->teacher, parts, err);
+    if (rc == 0) rc = check_model(o, m, parts, err);
+    if (rc < 0) goto done;
+    m->preprocess.apply_orientation &= o->apply_orientation;
+    if (parts & MODEL_IMAGE) rc = run_tower(cache, c, o, m, false, report, result, err);
+    if (rc == 0 && parts & MODEL_TEXT) rc = run_tower(cache, c, o, m, true, report, result, err);
+done:
+    model_free(m);
+    corpus_close(c);
+    return rc;
+}
+
+void featurize_result_release(struct featurize_result *result)
+{
+    memory_free(result->sets);
+    *result = (struct featurize_result){0};
+}

@@ -1,0 +1,288 @@
+/* Pictures through the image tower; see imagepass.h. */
+#include "featurize/imagepass.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ingest/picture.h"
+#include "store/memory.h"
+
+#define BATCH           256 /* pictures; fewer when their views would not fit MAX_BATCH_BYTES */
+#define MAX_BATCH_BYTES ((uint64_t)512 << 20)
+
+struct imagepass {
+    struct tapsets *ts;
+    struct corpus *corpus;
+    const struct featurize_options *o;
+    struct model *model;
+    const struct report *report;
+    struct runner *runner;     /* made when something is missing */
+    struct resizer **resizers; // (n_threads)
+    int n_threads, batch;
+    size_t picture;              /* bytes of one view: S * S * 3 */
+    uint64_t *missing;           // (n_views, batch) bit k: tap k
+    uint8_t *pixels;             // (n_views, batch, S, S, 3)
+    uint8_t *packed;             // (batch, S, S, 3) those that are run
+    uint8_t *has;                // (batch)
+    float *out[RUNNER_MAX_TAPS]; // (batch, dim)
+    struct corpus_image image[BATCH];
+    uint32_t number[BATCH];
+    uint8_t key[BATCH][DIGEST_BYTES];
+    const uint8_t *bytes[BATCH]; /* NULL: nothing to do, or not decodable */
+    size_t n_bytes[BATCH];
+    struct error error[BATCH];
+    uint64_t n_skipped;
+};
+
+static int init(struct imagepass *p, struct error *err)
+{
+    uint64_t side = (uint64_t)preprocess_side(&p->model->preprocess), views = p->o->n_views;
+    p->picture = side * side * 3;
+    p->batch = params_count(&p->model->image->params) > RUNNER_LARGE ? BATCH / 4 : BATCH;
+    while (p->batch > 16 && (uint64_t)p->batch * views * p->picture > MAX_BATCH_BYTES)
+        p->batch /= 2;
+    p->n_threads = p->o->n_threads > 0 ? p->o->n_threads : omp_get_max_threads();
+    uint64_t n = (uint64_t)p->batch;
+    p->resizers = memory_array((uint64_t)p->n_threads, sizeof *p->resizers, MEMORY_MAX_SMALL, err);
+    p->missing = memory_array(n * views, sizeof *p->missing, MEMORY_MAX_FILE, err);
+    p->pixels = memory_array(n * views, p->picture, MEMORY_MAX_TENSOR, err);
+    p->packed = memory_array(n, p->picture, MEMORY_MAX_TENSOR, err);
+    p->has = memory_array(n, 1, MEMORY_MAX_SMALL, err);
+    if (!p->resizers || !p->missing || !p->pixels || !p->packed || !p->has) return ERR_NOMEM;
+    for (int t = 0; t < p->n_threads; t++)
+        if (!(p->resizers[t] = resizer_new(err))) return ERR_NOMEM;
+    for (int k = 0; k < p->ts->n; k++) {
+        p->out[k] = memory_array(n, (uint64_t)p->ts->list[k].dim * sizeof(float), MEMORY_MAX_TENSOR,
+                                 err);
+        if (!p->out[k]) return ERR_NOMEM;
+    }
+    return 0;
+}
+
+static void release(struct imagepass *p)
+{
+    runner_close(p->runner);
+    for (int t = 0; p->resizers && t < p->n_threads; t++) resizer_free(p->resizers[t]);
+    for (int k = 0; k < p->ts->n; k++) memory_free(p->out[k]);
+    memory_free(p->resizers);
+    memory_free(p->missing);
+    memory_free(p->pixels);
+    memory_free(p->packed);
+    memory_free(p->has);
+    memory_free(p);
+}
+
+/* Records first .. first + n that exist; returns how many. */
+static int list_images(struct imagepass *p, uint32_t first, uint32_t end, struct error *err)
+{
+    int n = 0;
+    for (uint32_t i = first; i < end; i++) {
+        int rc = corpus_get_image(p->corpus, i, &p->image[n], err);
+        if (rc == ERR_NOT_FOUND) continue;
+        if (rc < 0) return rc;
+        p->number[n] = i;
+        memcpy(p->key[n], p->image[n].key, DIGEST_BYTES);
+        n++;
+    }
+    return n;
+}
+
+/* What is missing in any view; encoded bytes of the pictures concerned. Returns their number. */
+static int find_missing(struct imagepass *p, int n, struct error *err)
+{
+    int n_work = 0;
+    for (uint32_t v = 0; v < p->o->n_views; v++) {
+        int rc = tapsets_missing(p->ts, v, n, p->number, (const uint8_t(*)[DIGEST_BYTES])p->key,
+                                 p->missing + (size_t)v * (size_t)p->batch, p->has, err);
+        if (rc < 0) return rc;
+    }
+    for (int i = 0; i < n; i++) {
+        uint64_t any = 0;
+        for (uint32_t v = 0; v < p->o->n_views; v++)
+            any |= p->missing[(size_t)v * (size_t)p->batch + (size_t)i];
+        p->bytes[i] = NULL;
+        if (!any) continue;
+        n_work++;
+        if (p->o->dry_run) continue;
+        int rc = corpus_image_bytes(p->corpus, p->number[i], &p->bytes[i], &p->n_bytes[i], err);
+        if (rc < 0) return rc;
+    }
+    return n_work;
+}
+
+/* Decodes picture i once and cuts the views that are missing. */
+static int prepare(struct imagepass *p, int i, struct resizer *r, struct error *err)
+{
+    struct picture pic = {0};
+    struct picture_limits limits = picture_limits_default();
+    int rc = picture_decode(p->bytes[i], p->n_bytes[i], &limits,
+                            p->model->preprocess.apply_orientation, &pic, err);
+    for (uint32_t v = 0; v < p->o->n_views && rc == 0; v++) {
+        size_t at = (size_t)v * (size_t)p->batch + (size_t)i;
+        if (!p->missing[at]) continue;
+        struct view_box box = view_of(&p->o->plan, p->key[i], v, pic.width_px, pic.height_px);
+        rc = preprocess_u8(&p->model->preprocess, r, pic.rgb, (int)pic.width_px, (int)pic.height_px,
+                           &box, preprocess_side(&p->model->preprocess),
+                           p->pixels + at * p->picture, err);
+    }
+    picture_release(&pic);
+    return rc;
+}
+
+/* A picture that cannot be decoded is counted and left out; other failures end the run. */
+static int prepare_all(struct imagepass *p, int n, struct error *err)
+{
+#pragma omp parallel for default(none) num_threads(p->n_threads) schedule(dynamic, 1) shared(p, n)
+    for (int i = 0; i < n; i++) {
+        p->error[i] = (struct error){0};
+        if (p->bytes[i])
+            p->error[i].code = prepare(p, i, p->resizers[omp_get_thread_num()], &p->error[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        if (p->error[i].code == 0) continue;
+        if (p->error[i].code != ERR_DATA)
+            return error_set(err, p->error[i].code, "%s", p->error[i].text);
+        char hex[DIGEST_HEX];
+        digest_to_hex(p->key[i], hex);
+        report_warn(p->report, "image %.16s... (number %u) is left out: %s", hex, p->number[i],
+                    p->error[i].text);
+        for (uint32_t v = 0; v < p->o->n_views; v++) {
+            uint64_t *missing = &p->missing[(size_t)v * (size_t)p->batch + (size_t)i];
+            for (int k = 0; k < p->ts->n; k++)
+                p->ts->list[k].result->n_skipped += *missing >> k & 1;
+            *missing = 0;
+        }
+        p->n_skipped++;
+    }
+    return 0;
+}
+
+static int open_runner(struct imagepass *p, struct error *err)
+{
+    if (p->runner) return 0;
+    int rc = tower_pack(p->model->image, p->ts->numerics, err);
+    return rc < 0 ? rc
+                  : runner_open(&p->runner, p->model->image, p->ts->numerics, p->n_threads, err);
+}
+
+/* One view of the batch: forward over the pictures that lack it, then one transaction a tap. */
+static int run_view(struct imagepass *p, uint32_t view, int n, struct error *err)
+{
+    uint64_t *all = p->missing + (size_t)view * (size_t)p->batch, any = 0, missing[BATCH];
+    uint32_t number[BATCH];
+    struct tap taps[RUNNER_MAX_TAPS];
+    uint8_t key[BATCH][DIGEST_BYTES];
+    float *out[RUNNER_MAX_TAPS];
+    int n_run = 0, n_taps = 0, which[RUNNER_MAX_TAPS];
+    for (int i = 0; i < n; i++) {
+        if (!all[i]) continue;
+        const uint8_t *from = p->pixels +
+                              ((size_t)view * (size_t)p->batch + (size_t)i) * p->picture;
+        memcpy(p->packed + (size_t)n_run * p->picture, from, p->picture);
+        memcpy(key[n_run], p->key[i], DIGEST_BYTES);
+        number[n_run] = p->number[i];
+        missing[n_run++] = all[i];
+        any |= all[i];
+    }
+    for (int k = 0; k < p->ts->n; k++) {
+        if (!(any >> k & 1)) continue;
+        taps[n_taps] = p->ts->list[k].tap;
+        out[n_taps] = p->out[k];
+        which[n_taps++] = k;
+    }
+    if (n_run == 0) return 0;
+    int rc = open_runner(p, err);
+    if (rc == 0)
+        rc = runner_pictures(p->runner, &p->model->preprocess, n_run, p->packed, taps, n_taps, out,
+                             err);
+    for (int t = 0; t < n_taps && rc == 0; t++)
+        rc = tapset_put(p->ts, which[t], view, n_run, number, (const uint8_t(*)[DIGEST_BYTES])key,
+                        missing, out[t], err);
+    return rc;
+}
+
+/* In a dry run: what would be computed. */
+static void count_missing(struct imagepass *p, int n)
+{
+    for (uint32_t v = 0; v < p->o->n_views; v++)
+        for (int i = 0; i < n; i++)
+            for (int k = 0; k < p->ts->n; k++)
+                p->ts->list[k].result->n_computed +=
+                    p->missing[(size_t)v * (size_t)p->batch + (size_t)i] >> k & 1;
+}
+
+/* Before anything is computed: a picture registered without its file has nothing to look at. */
+static int refuse_without_bytes(struct imagepass *p, uint32_t n_images, struct error *err)
+{
+    uint64_t n_without = 0;
+    for (uint32_t i = 0; i < n_images; i++) {
+        struct corpus_image image;
+        int rc = corpus_get_image(p->corpus, i, &image, err);
+        if (rc < 0 && rc != ERR_NOT_FOUND) return rc;
+        n_without += rc == 0 && image.n_bytes == 0;
+    }
+    if (n_without == 0) return 0;
+    return error_set(err, ERR_USAGE,
+                     "%llu of %u images were registered without their files (--no-images), so that "
+                     "the teacher cannot see them: "
+                     "import their features, or ask for text taps only",
+                     (unsigned long long)n_without, n_images);
+}
+
+static uint64_t hits(const struct tapsets *ts)
+{
+    uint64_t n = 0;
+    for (int k = 0; k < ts->n; k++) n += ts->list[k].result->n_hits;
+    return n;
+}
+
+static int stop(uint32_t done, uint32_t n_images, struct error *err)
+{
+    return error_set(err, ERR_STOPPED, "stopped after %u of %u images; the same command goes on",
+                     done, n_images);
+}
+
+static int run_batches(struct imagepass *p, uint32_t n_images, struct error *err)
+{
+    for (uint32_t first = 0; first < n_images; first += (uint32_t)p->batch) {
+        uint32_t end = n_images - first < (uint32_t)p->batch ? n_images
+                                                             : first + (uint32_t)p->batch;
+        if (report_stopped(p->report)) return stop(first, n_images, err);
+        int n = list_images(p, first, end, err);
+        if (n < 0) return n;
+        int n_work = find_missing(p, n, err), rc = 0;
+        if (n_work < 0) return n_work;
+        if (p->o->dry_run) {
+            count_missing(p, n);
+        } else if (n_work > 0) {
+            rc = prepare_all(p, n, err);
+            for (uint32_t v = 0; v < p->o->n_views && rc == 0; v++)
+                rc = v > 0 && report_stopped(p->report) ? stop(first, n_images, err)
+                                                        : run_view(p, v, n, err);
+        }
+        if (rc < 0) return rc;
+        report_progress(p->report, "featurize images", end, n_images, p->n_skipped, hits(p->ts));
+    }
+    return 0;
+}
+
+int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
+                  struct model *m, const struct report *report, uint64_t *n_skipped,
+                  struct error *err)
+{
+    uint32_t n_images = corpus_n_images(c);
+    struct imagepass *p = memory_array(1, sizeof *p, MEMORY_MAX_SMALL, err);
+    if (!p) return ERR_NOMEM;
+    p->ts = ts;
+    p->corpus = c;
+    p->o = o;
+    p->model = m;
+    p->report = report;
+    int rc = refuse_without_bytes(p, n_images, err);
+    if (rc == 0) rc = init(p, err);
+    if (rc == 0) rc = run_batches(p, n_images, err);
+    *n_skipped += p->n_skipped;
+    release(p);
+    return rc;
+}

@@ -1,0 +1,292 @@
+/* Sets, fingerprints and what is missing in them; see tapset.h. */
+#include "featurize/tapset.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "featurize/gemm.h"
+#include "ingest/caption.h"
+#include "store/file.h"
+#include "store/memory.h"
+
+/* Final vectors are compared with each other: 1e-4 is below any rank that matters. Intermediate ones are targets
+ * of an adapter whose own residue is a hundred times 1e-3. */
+#define STORE_FINAL "q1e-4"
+#define STORE_INNER "q1e-3"
+
+static const char *numerics_name(enum numerics n)
+{
+    return n == NUMERICS_BF16 ? "bf16" : "f32";
+}
+
+static void hex_of(const void *bytes, size_t n, char hex[DIGEST_HEX])
+{
+    uint8_t digest[DIGEST_BYTES];
+    digest_of(bytes, n, digest);
+    digest_to_hex(digest, hex);
+}
+
+static int text_limit(const struct featurize_options *o, const struct model *m)
+{
+    return o->max_tokens > 0 ? o->max_tokens : m->max_tokens;
+}
+
+static struct json *config_of(const struct tower *t)
+{
+    struct json *j = tower_config_json(&t->config);
+    json_set_int(j, "projection_dim", t->config.projection_dim);
+    return j;
+}
+
+/* Owned. */
+static struct json *fingerprint_of(const struct tapsets *ts, const struct tapset *t,
+                                   const struct featurize_options *o, const struct model *m,
+                                   const uint8_t weights[DIGEST_BYTES])
+{
+    char hex[DIGEST_HEX], name[FEATURESET_NAME_MAX + 1], storage[CODEC_TEXT];
+    struct json *j = json_new_object();
+    digest_to_hex(weights, hex);
+    json_set_string(j, "weights", hex);
+    json_set(j, "config", config_of(ts->is_text ? m->text : m->image));
+    if (ts->is_text) {
+        size_t n;
+        const void *bytes = tokenizer_model(m->tokenizer, &n);
+        hex_of(bytes, n, hex);
+        json_set_string(j, "tokenizer", hex);
+        json_set_string(j, "caption_rule", CAPTION_RULE);
+        json_set_int(j, "max_tokens", text_limit(o, m));
+    } else {
+        json_set(j, "preprocessing", preprocess_json(&m->preprocess));
+        json_set(j, "view_plan", view_plan_json(&o->plan));
+    }
+    tap_name(&t->tap, ts->is_text, name, sizeof name);
+    codec_spell(t->storage, t->epsilon, storage);
+    json_set_string(j, "tap", name);
+    json_set_string(j, "numerics", numerics_name(ts->numerics));
+    json_set_string(j, "storage", storage);
+    json_set_int(j, "format", FEATURESET_FORMAT);
+    return j;
+}
+
+/* Owned. */
+static struct json *replay_of(const struct tapsets *ts, const struct featurize_options *o,
+                              const struct model *m)
+{
+    struct json *j = json_new_object();
+    const char *name = json_text(json_get(m->config, "_name_or_path"), "");
+    json_set_string(j, "teacher",
+                    *name ? name : json_text(json_get(m->config, "model_type"), "unknown"));
+    json_set_number(j, "logit_scale", m->logit_scale);
+    json_set_int(j, "projection_dim", m->projection_dim);
+    json_set_int(j, "blocks", tower_n_blocks(&(ts->is_text ? m->text : m->image)->config));
+    if (ts->is_text) {
+        json_set_int(j, "max_tokens", text_limit(o, m));
+    } else {
+        json_set(j, "preprocessing", preprocess_json(&m->preprocess));
+        json_set(j, "view_plan", view_plan_json(&o->plan));
+    }
+    return j;
+}
+
+/* ERR_NOT_FOUND is no error here: t->fs stays NULL. */
+static int open_existing(struct tapset *t, const char *cache, bool dry_run, struct error *err)
+{
+    char path[2 * FEATURESET_NAME_MAX];
+    snprintf(path, sizeof path, "features/%s", t->result->name);
+    char *folder = file_join(cache, path, err);
+    if (!folder) return ERR_NOMEM;
+    bool is_there = file_is_folder(folder);
+    memory_free(folder);
+    t->result->is_new = !is_there;
+    return is_there ? featureset_open(&t->fs, cache, t->result->name,
+                                      dry_run ? FEATURESET_READ : FEATURESET_WRITE, err)
+                    : 0;
+}
+
+/* What was not asked for is taken from the sets that are there. */
+static void settle_numerics(struct tapsets *ts, const struct featurize_options *o)
+{
+    if (o->numerics != FEATURIZE_AUTO) {
+        ts->numerics = o->numerics == FEATURIZE_BF16 ? NUMERICS_BF16 : NUMERICS_F32;
+        return;
+    }
+    ts->numerics = gemm_bf16_is_fast() ? NUMERICS_BF16 : NUMERICS_F32;
+    for (int k = ts->n - 1; k >= 0; k--) {
+        if (!ts->list[k].fs) continue;
+        const char *was = json_text(
+            json_get(featureset_spec(ts->list[k].fs)->fingerprint, "numerics"), "");
+        if (!strcmp(was, "f32")) ts->numerics = NUMERICS_F32;
+        if (!strcmp(was, "bf16")) ts->numerics = NUMERICS_BF16;
+    }
+}
+
+static int settle_storage(struct tapset *t, const struct featurize_options *o, struct error *err)
+{
+    if (!o->store && t->fs) {
+        t->storage = featureset_spec(t->fs)->storage;
+        t->epsilon = featureset_spec(t->fs)->epsilon;
+        return 0;
+    }
+    const char *store = o->store ? o->store : t->tap.kind == TAP_FINAL ? STORE_FINAL : STORE_INNER;
+    return codec_parse(store, &t->storage, &t->epsilon, err);
+}
+
+static int create(struct tapsets *ts, struct tapset *t, const char *cache,
+                  const struct featurize_options *o, const struct model *m,
+                  const struct json *fingerprint, struct error *err)
+{
+    struct json *replay = replay_of(ts, o, m);
+    struct featureset_spec spec = {.tower = ts->is_text ? TOWER_TEXT : TOWER_IMAGE,
+                                   .dim = (uint32_t)t->dim,
+                                   .grid = t->tap.kind == TAP_GRID ? (uint32_t)t->tap.grid : 0,
+                                   .storage = t->storage,
+                                   .epsilon = t->epsilon,
+                                   .fingerprint = fingerprint,
+                                   .replay = replay};
+    snprintf(spec.name, sizeof spec.name, "%s", t->result->name);
+    tap_name(&t->tap, ts->is_text, spec.tap, sizeof spec.tap);
+    if (ts->is_text) spec.tokenizer = tokenizer_model(m->tokenizer, &spec.n_tokenizer);
+    int rc = featureset_create(&t->fs, cache, &spec, err);
+    json_free(replay);
+    return rc;
+}
+
+static int open_one(struct tapsets *ts, struct tapset *t, const char *cache,
+                    const struct featurize_options *o, const struct model *m,
+                    const uint8_t weights[DIGEST_BYTES], struct error *err)
+{
+    int rc = settle_storage(t, o, err);
+    if (rc < 0) return rc;
+    struct json *fingerprint = fingerprint_of(ts, t, o, m, weights);
+    if (t->fs)
+        rc = featureset_check(t->fs, fingerprint, err);
+    else if (!o->dry_run)
+        rc = create(ts, t, cache, o, m, fingerprint, err);
+    json_free(fingerprint);
+    return rc;
+}
+
+static int add_tap(struct tapsets *ts, const char *name, const struct featurize_options *o,
+                   const struct tower *tower, struct featurize_set *result, struct error *err)
+{
+    struct tapset *t = &ts->list[ts->n];
+    bool is_text;
+    *t = (struct tapset){.result = result};
+    int rc = tap_parse(name, &t->tap, &is_text, err);
+    if (rc < 0) return rc;
+    t->dim = t->tap.block > tower_n_blocks(&tower->config) ? 0 : runner_width(tower, &t->tap);
+    if (t->dim == 0 && t->tap.kind == TAP_HIDDEN)
+        return error_set(
+            err, ERR_USAGE,
+            "tap %s has all tokens of an input and cannot be kept: take .mean or a grid", name);
+    if (t->dim == 0)
+        return error_set(err, ERR_USAGE, "tap %s: the teacher's tower has blocks 0 to %d", name,
+                         tower_n_blocks(&tower->config));
+    int n = snprintf(result->name, sizeof result->name, "%s%s%s", o->prefix ? o->prefix : "",
+                     o->prefix ? "." : "", name);
+    if (n >= (int)sizeof result->name)
+        return error_set(err, ERR_USAGE,
+                         "the set's name \"%.40s...%s\" is longer than %d characters", o->prefix,
+                         name, FEATURESET_NAME_MAX);
+    ts->n++;
+    return 0;
+}
+
+int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_options *o,
+                 const struct model *m, bool is_text, const uint8_t weights[DIGEST_BYTES],
+                 struct featurize_set *results, struct error *err)
+{
+    int rc = 0;
+    *ts = (struct tapsets){.is_text = is_text};
+    for (size_t i = 0; i < o->n_taps && rc == 0; i++)
+        if (!strncmp(o->taps[i], is_text ? "text." : "image.", is_text ? 5 : 6))
+            rc = add_tap(ts, o->taps[i], o, is_text ? m->text : m->image, &results[ts->n], err);
+    for (int k = 0; k < ts->n && rc == 0; k++)
+        rc = open_existing(&ts->list[k], cache, o->dry_run, err);
+    settle_numerics(ts, o);
+    for (int k = 0; k < ts->n && rc == 0; k++)
+        rc = open_one(ts, &ts->list[k], cache, o, m, weights, err);
+    if (rc < 0) tapsets_close(ts);
+    return rc;
+}
+
+void tapsets_close(struct tapsets *ts)
+{
+    for (int k = 0; k < ts->n; k++) featureset_close(ts->list[k].fs);
+    ts->n = 0;
+}
+
+int tapsets_missing(struct tapsets *ts, uint32_t view, int n, const uint32_t *numbers,
+                    const uint8_t (*keys)[DIGEST_BYTES], uint64_t *missing, uint8_t *has,
+                    struct error *err)
+{
+    memset(missing, 0, (size_t)n * sizeof *missing);
+    for (int k = 0; k < ts->n; k++) {
+        struct tapset *t = &ts->list[k];
+        memset(has, 0, (size_t)n);
+        int rc = t->fs ? featureset_has(t->fs, view, (size_t)n, numbers, keys, has, err) : 0;
+        if (rc < 0) return rc;
+        for (int i = 0; i < n; i++) {
+            t->result->n_hits += has[i];
+            if (!has[i]) missing[i] |= (uint64_t)1 << k;
+        }
+    }
+    return 0;
+}
+
+static bool all_finite(const float *x, int64_t n)
+{
+    bool finite = true;
+    for (int64_t i = 0; i < n; i++) finite &= isfinite(x[i]) != 0;
+    return finite;
+}
+
+int tapset_put(struct tapsets *ts, int k, uint32_t view, int n, const uint32_t *numbers,
+               const uint8_t (*keys)[DIGEST_BYTES], const uint64_t *missing, float *vectors,
+               struct error *err)
+{
+    struct tapset *t = &ts->list[k];
+    int rc = ERR_NOMEM, n_kept = 0;
+    uint32_t *kept = memory_array((uint64_t)n, sizeof *kept, MEMORY_MAX_FILE, err);
+    uint8_t(*kept_keys)[DIGEST_BYTES] = memory_array((uint64_t)n, sizeof *kept_keys,
+                                                     MEMORY_MAX_FILE, err);
+    if (!kept || !kept_keys) goto done;
+    for (int i = 0; i < n; i++) {
+        const float *row = vectors + (size_t)i * (size_t)t->dim;
+        if (!(missing[i] >> k & 1)) continue;
+        if (!all_finite(row, t->dim)) {
+            char hex[DIGEST_HEX];
+            digest_to_hex(keys[i], hex);
+            rc = error_set(
+                err, ERR_DATA,
+                "the teacher gives a NaN or an infinity for %s %.16s... (number %u, view %u) at "
+                "%s%s: nothing of this batch was kept",
+                ts->is_text ? "caption" : "image", hex, numbers[i], view, t->result->name,
+                ts->numerics == NUMERICS_BF16 ? "; try --numerics f32 under another set name" : "");
+            goto done;
+        }
+        kept[n_kept] = numbers[i];
+        memcpy(kept_keys[n_kept], keys[i], DIGEST_BYTES);
+        if (n_kept < i)
+            memcpy(vectors + (size_t)n_kept * (size_t)t->dim, row, (size_t)t->dim * sizeof *row);
+        n_kept++;
+    }
+    rc = n_kept ? featureset_put(t->fs, view, (size_t)n_kept, kept,
+                                 (const uint8_t(*)[DIGEST_BYTES])kept_keys, vectors, err)
+                : 0;
+    if (rc == 0) t->result->n_computed += (uint64_t)n_kept;
+done:
+    memory_free(kept);
+    memory_free(kept_keys);
+    return rc;
+}
+
+uint64_t tapset_estimate(const struct tapset *t, uint64_t n)
+{
+    double bits = t->storage == STORAGE_F32 ? 32 : 16;
+    /* Entropy of a Gaussian of variance 1/dim in steps of sqrt(24 epsilon / dim). */
+    if (t->storage == STORAGE_Q) bits = 0.5 * log2(2 * M_PI * M_E / (24 * (double)t->epsilon));
+    if (bits < 1) bits = 1;
+    return (uint64_t)((double)n * ((double)t->dim * bits / 8 + 4 + 8)); /* norm and key check */
+}

@@ -1,0 +1,187 @@
+/* Captions through the text tower; see textpass.h. */
+#include "featurize/textpass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/memory.h"
+
+#define WINDOW 4096 /* captions: 16 blocks of 256 */
+
+struct caption {
+    uint32_t number;
+    int n_ids;
+    size_t at; /* of its ids */
+    uint64_t missing;
+    uint8_t key[DIGEST_BYTES];
+};
+
+struct textpass {
+    struct tapsets *ts;
+    struct corpus *corpus;
+    const struct featurize_options *o;
+    struct model *model;
+    const struct report *report;
+    struct runner *runner; /* made when something is missing */
+    int max_tokens;
+    uint32_t number[WINDOW];
+    uint8_t key[WINDOW][DIGEST_BYTES];
+    uint64_t missing[WINDOW];
+    uint8_t has[WINDOW];
+    struct caption caption[WINDOW]; /* those to run */
+    int32_t *ids, *sorted;          // ids as they came, and by length
+    size_t ids_capacity, sorted_capacity;
+    int32_t offsets[WINDOW + 1];
+    float *out[RUNNER_MAX_TAPS]; // (WINDOW, dim)
+};
+
+static int list_captions(struct textpass *p, uint32_t first, uint32_t end, struct error *err)
+{
+    int n = 0;
+    for (uint32_t i = first; i < end; i++) {
+        const char *text;
+        size_t n_text;
+        int rc = corpus_caption_text(p->corpus, i, &text, &n_text, p->key[n], err);
+        if (rc == ERR_NOT_FOUND) continue;
+        if (rc < 0) return rc;
+        p->number[n++] = i;
+    }
+    return n;
+}
+
+/* Ids of the captions that lack something; returns their number. */
+static int tokenise(struct textpass *p, int n, struct error *err)
+{
+    size_t n_ids = 0;
+    int n_run = 0;
+    for (int i = 0; i < n; i++) {
+        const char *text;
+        size_t n_text;
+        if (!p->missing[i]) continue;
+        int rc = corpus_caption_text(p->corpus, p->number[i], &text, &n_text, NULL, err);
+        if (rc == 0)
+            rc = memory_grow(&p->ids, &p->ids_capacity, n_ids + (size_t)p->max_tokens,
+                             sizeof *p->ids, MEMORY_MAX_FILE, err);
+        if (rc == 0)
+            rc = tokenizer_ids(p->model->tokenizer, text, n_text, p->max_tokens, p->ids + n_ids,
+                               NULL, NULL, err);
+        if (rc < 0) return rc;
+        struct caption *c = &p->caption[n_run++];
+        *c = (struct caption){
+            .number = p->number[i], .n_ids = rc, .at = n_ids, .missing = p->missing[i]};
+        memcpy(c->key, p->key[i], DIGEST_BYTES);
+        n_ids += (size_t)rc;
+    }
+    return n_run;
+}
+
+static int by_length(const void *a, const void *b)
+{
+    const struct caption *x = a, *y = b;
+    if (x->n_ids != y->n_ids) return x->n_ids < y->n_ids ? -1 : 1;
+    return x->number < y->number ? -1 : 1;
+}
+
+/* Orders captions by length; their ids, numbers, keys and missing taps follow. Returns the taps that any of them lacks in *any. */
+static int order(struct textpass *p, int n_run, uint64_t *any, struct error *err)
+{
+    qsort(p->caption, (size_t)n_run, sizeof *p->caption, by_length);
+    *any = 0;
+    for (int i = 0; i < n_run; i++) {
+        const struct caption *c = &p->caption[i];
+        int rc = memory_grow(&p->sorted, &p->sorted_capacity,
+                             (uint64_t)p->offsets[i] + (uint64_t)c->n_ids, sizeof *p->sorted,
+                             MEMORY_MAX_FILE, err);
+        if (rc < 0) return rc;
+        memcpy(p->sorted + p->offsets[i], p->ids + c->at, (size_t)c->n_ids * sizeof *p->ids);
+        p->offsets[i + 1] = p->offsets[i] + c->n_ids;
+        p->number[i] = c->number;
+        p->missing[i] = c->missing;
+        memcpy(p->key[i], c->key, DIGEST_BYTES);
+        *any |= c->missing;
+    }
+    return 0;
+}
+
+static int open_runner(struct textpass *p, struct error *err)
+{
+    if (p->runner) return 0;
+    int rc = tower_pack(p->model->text, p->ts->numerics, err);
+    if (rc == 0)
+        rc = runner_open(&p->runner, p->model->text, p->ts->numerics, p->o->n_threads, err);
+    for (int k = 0; k < p->ts->n && rc == 0; k++) {
+        p->out[k] = memory_array(WINDOW, (uint64_t)p->ts->list[k].dim * sizeof(float),
+                                 MEMORY_MAX_TENSOR, err);
+        if (!p->out[k]) rc = ERR_NOMEM;
+    }
+    return rc;
+}
+
+static int run_window(struct textpass *p, int n, struct error *err)
+{
+    int n_run = tokenise(p, n, err), n_taps = 0, which[RUNNER_MAX_TAPS];
+    uint64_t any;
+    struct tap taps[RUNNER_MAX_TAPS];
+    float *out[RUNNER_MAX_TAPS];
+    if (n_run <= 0) return n_run;
+    int rc = order(p, n_run, &any, err);
+    if (rc == 0) rc = open_runner(p, err);
+    for (int k = 0; k < p->ts->n && rc == 0; k++) {
+        if (!(any >> k & 1)) continue;
+        taps[n_taps] = p->ts->list[k].tap;
+        out[n_taps] = p->out[k];
+        which[n_taps++] = k;
+    }
+    if (rc == 0) rc = runner_texts(p->runner, n_run, p->sorted, p->offsets, taps, n_taps, out, err);
+    for (int t = 0; t < n_taps && rc == 0; t++)
+        rc = tapset_put(p->ts, which[t], 0, n_run, p->number,
+                        (const uint8_t(*)[DIGEST_BYTES])p->key, p->missing, out[t], err);
+    return rc;
+}
+
+static int run_windows(struct textpass *p, uint32_t n_captions, struct error *err)
+{
+    uint32_t window = params_count(&p->model->text->params) > RUNNER_LARGE ? WINDOW / 4 : WINDOW;
+    for (uint32_t first = 0; first < n_captions; first += window) {
+        uint32_t end = n_captions - first < window ? n_captions : first + window;
+        if (report_stopped(p->report))
+            return error_set(err, ERR_STOPPED,
+                             "stopped after %u of %u captions; the same command goes on", first,
+                             n_captions);
+        int n = list_captions(p, first, end, err);
+        if (n < 0) return n;
+        int rc = tapsets_missing(p->ts, 0, n, p->number, (const uint8_t(*)[DIGEST_BYTES])p->key,
+                                 p->missing, p->has, err);
+        if (rc == 0 && !p->o->dry_run) rc = run_window(p, n, err);
+        if (rc < 0) return rc;
+        uint64_t n_hits = 0;
+        for (int k = 0; k < p->ts->n; k++) {
+            struct featurize_set *result = p->ts->list[k].result;
+            for (int i = 0; i < n && p->o->dry_run; i++)
+                result->n_computed += p->missing[i] >> k & 1;
+            n_hits += result->n_hits;
+        }
+        report_progress(p->report, "featurize captions", end, n_captions, 0, n_hits);
+    }
+    return 0;
+}
+
+int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
+                 struct model *m, const struct report *report, struct error *err)
+{
+    struct textpass *p = memory_array(1, sizeof *p, MEMORY_MAX_SMALL, err);
+    if (!p) return ERR_NOMEM;
+    p->ts = ts;
+    p->corpus = c;
+    p->o = o;
+    p->model = m;
+    p->report = report;
+    p->max_tokens = o->max_tokens > 0 ? o->max_tokens : m->max_tokens;
+    int rc = run_windows(p, corpus_n_captions(c), err);
+    runner_close(p->runner);
+    for (int k = 0; k < ts->n; k++) memory_free(p->out[k]);
+    memory_free(p->ids);
+    memory_free(p->sorted);
+    memory_free(p);
+    return rc;
+}
