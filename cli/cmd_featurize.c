@@ -1,0 +1,120 @@
+/* clipstill featurize: a teacher's features, computed once. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "featurize/featurize.h"
+
+static struct featurize_options o;
+static struct option_list taps;
+static const char *numerics;
+static int n_views;
+static bool no_orientation;
+
+static const struct option options[] = {
+    {"teacher", 0, OPTION_STRING, "DIR", "a Hugging Face AltCLIP folder", 0, 0, NULL, &o.teacher},
+    {"taps", 0, OPTION_LIST, "TAP",
+     "image.final, image.blockN@GxG, text.final, text.blockN.mean; both finals when not given", 0,
+     0, NULL, &taps},
+    {"views", 0, OPTION_INT, "K", "views a picture: the teacher's own, and K - 1 random crops", 1,
+     1000, NULL, &n_views},
+    {"numerics", 0, OPTION_CHOICE, "HOW",
+     "arithmetic of matrix products; auto: as the set, or bf16 where it is fast", 0, 0,
+     "auto|f32|bf16", &numerics},
+    {"store", 0, OPTION_STRING, "HOW",
+     "f32, f16 or q1e-4; q1e-4 for final taps and q1e-3 for others when not given", 0, 0, NULL,
+     &o.store},
+    {"prefix", 0, OPTION_STRING, "NAME", "sets are named NAME.TAP: for a second teacher", 0, 0,
+     NULL, &o.prefix},
+    {"max-tokens", 0, OPTION_INT, "N", "texts are cut here; 0 = the teacher's own limit", 0,
+     1000000, NULL, &o.max_tokens},
+    {"no-exif", 0, OPTION_FLAG, NULL, "do not turn pictures upright by EXIF", 0, 0, NULL,
+     &no_orientation},
+    {"dry-run", 0, OPTION_FLAG, NULL,
+     "say what would be computed and how many bytes, write nothing", 0, 0, NULL, &o.dry_run},
+};
+
+static struct json *as_json(const struct featurize_result *r)
+{
+    struct json *j = json_new_object(), *sets = json_new_array();
+    json_set_bool(j, "dry_run", o.dry_run);
+    json_set_string(j, "numerics", r->numerics);
+    json_set_int(j, "computed", (int64_t)r->n_computed);
+    json_set_int(j, "hits", (int64_t)r->n_hits);
+    json_set_int(j, "skipped", (int64_t)r->n_skipped);
+    for (size_t i = 0; i < r->n_sets; i++) {
+        const struct featurize_set *s = &r->sets[i];
+        struct json *set = json_new_object();
+        json_set_string(set, "name", s->name);
+        json_set_bool(set, "new", s->is_new);
+        json_set_int(set, "computed", (int64_t)s->n_computed);
+        json_set_int(set, "hits", (int64_t)s->n_hits);
+        json_set_int(set, "bytes", (int64_t)s->stored_bytes);
+        json_set_int(set, "bytes_as_f32", (int64_t)s->as_f32_bytes);
+        json_push(sets, set);
+    }
+    json_set(j, "sets", sets);
+    return j;
+}
+
+static void print_result(const struct featurize_result *r)
+{
+    for (size_t i = 0; i < r->n_sets; i++) {
+        const struct featurize_set *s = &r->sets[i];
+        printf("%-26s %8" PRIu64 " vectors %s, %" PRIu64
+               " hits, %.2f MB (%.1fx smaller than f32)\n",
+               s->name, s->n_computed, o.dry_run ? "to compute" : "computed", s->n_hits,
+               (double)s->stored_bytes / 1e6,
+               s->stored_bytes ? (double)s->as_f32_bytes / (double)s->stored_bytes : 0.0);
+    }
+    if (r->n_skipped)
+        printf("%" PRIu64 " pictures cannot be decoded and have no features\n", r->n_skipped);
+}
+
+static int run(const struct command *self, struct error *err)
+{
+    const char *cache = self->positional[0];
+    struct featurize_result r = {0};
+    if (!o.teacher) return error_set(err, ERR_USAGE, "featurize needs --teacher DIR");
+    if (taps.n) {
+        o.taps = taps.items;
+        o.n_taps = (size_t)taps.n;
+    }
+    o.n_views = (uint32_t)n_views;
+    o.apply_orientation = !no_orientation;
+    int rc = featurize_parse_numerics(numerics, &o.numerics, err);
+    if (rc < 0) return rc;
+    rc = featurize_run(cache, &o, progress_start(), &r, err);
+    if (!o.dry_run) command_log_run(self, cache, as_json(&r), rc);
+    progress_end();
+    if (rc == 0 && option_globals.json)
+        rc = command_print_json(self, as_json(&r), err);
+    else if (rc == 0)
+        print_result(&r);
+    featurize_result_release(&r);
+    return rc;
+}
+
+static void defaults(void)
+{
+    o = featurize_defaults();
+    n_views = (int)o.n_views;
+    numerics = "auto";
+    no_orientation = !o.apply_orientation;
+}
+
+struct command cmd_featurize = {
+    .name = "featurize",
+    .summary = "Compute a teacher's features once and keep them, compressed, in feature sets",
+    .usage = "CACHE --teacher DIR",
+    .min_positional = 1,
+    .max_positional = 1,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .notes = "Running the same command again computes only what is missing. Features of another "
+             "teacher, preprocessing or\n"
+             "storage are refused, never mixed.",
+    .defaults = defaults,
+    .run = run,
+};
