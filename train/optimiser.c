@@ -109,7 +109,7 @@ static void adamw(int64_t n, float *w, const float *g, float *m, float *v,
     float root = (float)(1 / sqrt(1 - pow(c->beta2, (double)step)));
     float keep = (float)(1 - lr * decay);
 #pragma omp parallel for default(none)                                                             \
-    shared(n, w, g, m, v, beta1, beta2, eps, by, rate, root, keep) schedule(static)
+    shared(n, w, g, m, v, beta1, beta2, eps, by, rate, root, keep) schedule(static) if (n > 32768)
     for (int64_t j = 0; j < n; j++) {
         float gj = g[j] * by;
         m[j] = beta1 * m[j] + (1 - beta1) * gj;
