@@ -91,7 +91,7 @@ test: deps ## build and run all tests
 	@$(MAKE) --no-print-directory -j$(jobs) run-tests
 
 run-tests: clipstill $(test_bin) $(fuzz_bin)
-	@tests/run.sh 240 $(sort $(test_bin)) $(fuzz_runs) "bash tests/layers.sh --self-test" $(wildcard tests/cli_*.sh)
+	@tests/run.sh 240 $(sort $(test_bin)) $(fuzz_runs) "bash tests/layers.sh --self-test" tests/format.sh $(wildcard tests/cli_*.sh)
 
 test-long: deps ## soaks: kill -9 at random, full disks (minutes)
 	@$(MAKE) --no-print-directory -j$(jobs) clipstill

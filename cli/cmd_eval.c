@@ -4,7 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/progress.h"
-#include "cli/table.h"
+#include "cli/results.h"
 #include "train/evaluate.h"
 
 static struct evaluate_options o;
@@ -66,7 +66,7 @@ static int run(const struct command *self, struct error *err)
     if (option_globals.json) return command_print_json(self, answer, err);
     printf("%s split: %" PRId64 " pictures, %" PRId64 " captions\n", split,
            json_int(json_get(answer, "n_images"), 0), json_int(json_get(answer, "n_captions"), 0));
-    table_print(json_get(answer, "rows"), &metrics, stdout);
+    results_print(json_get(answer, "rows"), &metrics, stdout);
     json_free(answer);
     return 0;
 }

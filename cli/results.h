@@ -3,8 +3,8 @@
  * A cell is the value in percent with the half width of its 95% interval ("41.2±3.1"); above the systems stand n and the chance level. Exact
  * bounds are in --json.
  */
-#ifndef CLI_TABLE_H
-#define CLI_TABLE_H
+#ifndef CLI_RESULTS_H
+#define CLI_RESULTS_H
 
 #include <stdio.h>
 
@@ -12,6 +12,6 @@
 #include "store/json.h"
 
 /* rows: evaluate.h's "rows". metrics: which to print, all when n == 0. */
-void table_print(const struct json *rows, const struct option_list *metrics, FILE *out);
+void results_print(const struct json *rows, const struct option_list *metrics, FILE *out);
 
 #endif

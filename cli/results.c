@@ -1,6 +1,6 @@
-/* Tables of results; see table.h. The rows come in the order system, task, group, metric; a table is found by scanning them: a few
+/* Tables of results; see results.h. The rows come in the order system, task, group, metric; a table is found by scanning them: a few
  * hundred rows, printed once. */
-#include "cli/table.h"
+#include "cli/results.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -155,7 +155,7 @@ static bool is_wanted(const char *metric, const struct option_list *metrics)
     return metrics->n == 0;
 }
 
-void table_print(const struct json *rows, const struct option_list *metrics, FILE *out)
+void results_print(const struct json *rows, const struct option_list *metrics, FILE *out)
 {
     struct key done[MAX_NAMES];
     int n_done = 0;
