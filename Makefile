@@ -73,7 +73,7 @@ $(build)/clipstill: $(cli_obj) $(lib)
 .PRECIOUS: $(build)/%.c.o $(build)/tests/test_%
 -include $(shell find $(build) -name '*.d' 2>/dev/null)
 
-.PHONY: clipstill lib deps sample-corpus demo test test-long bench install uninstall format format-check clean help
+.PHONY: clipstill lib deps sample-corpus demo test test-long bench install uninstall format readme clean help
 clipstill: $(build)/clipstill ## build ./clipstill
 	@cp -f $< $@.tmp-make && mv -f $@.tmp-make $@
 
@@ -135,3 +135,7 @@ clean: ## remove what was built
 
 help: ## this list
 	@sed -nE 's/^([a-z%-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+readme: clipstill ## put the option tables into README.md
+	@./clipstill help --markdown > $(build)/reference.md
+	@sed -i -e '/<!-- reference: begin -->/r $(build)/reference.md' -e '/<!-- reference: begin -->/,/<!-- reference: end -->/{/<!-- reference:/!d}' README.md
