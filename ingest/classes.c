@@ -57,6 +57,7 @@ static int compare(const void *a, const void *b)
 /* The index of a canonical tag, or n_languages. */
 static size_t language_index(const struct classes *c, const char *tag)
 {
+    if (c->n_languages == 0) return 0;
     char **at = bsearch(&tag, c->languages, c->n_languages, sizeof *c->languages, compare);
     return at ? (size_t)(at - c->languages) : c->n_languages;
 }

@@ -120,6 +120,8 @@ static int read_rows(struct decoder *d, size_t n, struct picture *p, struct erro
         if (c->out_color_space == JCS_CMYK) cmyk_to_rgb(rgb, row[0], p->width_px);
         if (c->out_color_space == JCS_GRAYSCALE) grey_to_rgb(rgb, row[0], p->width_px);
     }
+    jpeg_finish_decompress(
+        c); /* may still find the rest broken; suspends when only the end marker is missing */
     return 0;
 }
 
