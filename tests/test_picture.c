@@ -83,6 +83,42 @@ TEST(golden_pixels_of_photos)
     check_set(SHARED);
 }
 
+/* Kinds that the golden set lacks: orientation in PNG and WebP, an animation. The digests are Pillow 9.4's. */
+TEST(small_pictures_as_pillow_has_them)
+{
+    static const struct {
+        const char *name;
+        unsigned w, h;
+        const char *hex;
+    } known[] = {
+        {"alpha.webp", 19, 13, "cf0dcf4143cf3368b0cae963853cafc7fd40c8659fe49f6bec295a81b9a6ed5e"},
+        {"animated.webp", 19, 13,
+         "52a6bc8754984d3d36c22742c4ea4a8d0f5896b259810470b5e89f3d5c324edb"},
+        {"base.jpg", 13, 19, "d81b48d67a311b8fc0b8c5936eb4a51d6e78e6ac76171c88236a6ef3870c521d"},
+        {"cmyk.jpg", 19, 13, "e8abbe6070d75280f9df175aa71adc51aa7dbc54a3b2b4b3ffb69a33f52354ef"},
+        {"la.png", 19, 13, "d62be7a8246c57e8b71edc9b6217674ae912b38de1bfc74d7040213c08dae615"},
+        {"lossy.webp", 13, 19, "f3a6b2b7da39f62aed2b9c47dd0d4ceb1f7818b78c57467cf92bac493d2395e3"},
+        {"palette.png", 19, 13, "ed4415c2d21bda06503bcfd15dbb06bcb01680ebaf648963ee328e7341beddcb"},
+        {"rgb.png", 13, 19, "54f4a917fa83316620d1ab002e30be8dfdc6f9b3dcb777cfca7d3cfab43fb057"},
+    };
+    struct picture_limits l = picture_limits_default();
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        char path[512], hex[DIGEST_HEX], *bytes = NULL;
+        size_t n = 0;
+        struct picture p = {0};
+        struct error err = {0};
+        snprintf(path, sizeof path, "tests/seeds/picture/%s", known[i].name);
+        CHECK_OK(file_read(path, 1 << 20, &bytes, &n, &err), &err);
+        CHECK_OK(picture_decode(bytes, n, &l, true, &p, &err), &err);
+        hex_of(&p, hex);
+        CHECK_STR(hex, known[i].hex);
+        CHECK_EQ(p.width_px, known[i].w);
+        CHECK_EQ(p.height_px, known[i].h);
+        picture_release(&p);
+        memory_free(bytes);
+    }
+}
+
 /* A file cut anywhere before its last bytes is refused as truncated or broken, and leaves no pixels. */
 static void check_cuts(const char *name)
 {
