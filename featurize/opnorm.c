@@ -57,27 +57,27 @@ struct value *op_layer_norm(struct exec *e, struct value *x, int gamma, int beta
     return y;
 }
 
-VEC_CLONES static void add_differences(size_t n, const float *x, const float *mean, float *sum)
+/* sum[c] += sum over rows of (x - about), or of its square. */
+VEC_CLONES static void add_rows(int64_t rows, size_t cols, const float *x, const float *about,
+                                bool squares, float *sum)
 {
-    for (size_t i = 0; i < n; i++) sum[i] += x[i] - mean[i];
+    for (int64_t i = 0; i < rows; i++, x += cols)
+        if (squares)
+            for (size_t c = 0; c < cols; c++) sum[c] += (x[c] - about[c]) * (x[c] - about[c]);
+        else
+            for (size_t c = 0; c < cols; c++) sum[c] += x[c] - about[c];
 }
 
-VEC_CLONES static void add_squares(size_t n, const float *x, const float *mean, float *sum)
-{
-    for (size_t i = 0; i < n; i++) sum[i] += (x[i] - mean[i]) * (x[i] - mean[i]);
-}
-
-/* out[c] = mean over rows of add(x[., c], about[c]). // chunk (cols), total (cols) */
+/* out[c] = mean over rows of x - about[c], or of its square. // chunk (cols), total (cols) */
 static void column_means(const struct value *x, const float *about, bool squares, float *chunk,
                          double *total, float *out)
 {
     size_t cols = (size_t)x->cols;
     memset(total, 0, cols * sizeof *total);
     for (int64_t start = 0; start < x->rows; start += CHUNK_ROWS) {
-        int64_t end = start + CHUNK_ROWS < x->rows ? start + CHUNK_ROWS : x->rows;
+        int64_t n = start + CHUNK_ROWS < x->rows ? CHUNK_ROWS : x->rows - start;
         memset(chunk, 0, cols * sizeof *chunk);
-        for (int64_t i = start; i < end; i++)
-            (squares ? add_squares : add_differences)(cols, x->x + i * x->cols, about, chunk);
+        add_rows(n, cols, x->x + start * x->cols, about, squares, chunk);
         for (size_t c = 0; c < cols; c++) total[c] += chunk[c];
     }
     for (size_t c = 0; c < cols; c++) out[c] = (float)(total[c] / (double)x->rows);

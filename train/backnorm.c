@@ -61,21 +61,25 @@ void backnorm_layer(int64_t rows, size_t cols, const float *x, const float *dy, 
     }
 }
 
-VEC_CLONES static void batch_row_sums(size_t n, const float *x, const float *dy, const float *mean,
-                                      const float *r, float *gamma_sum, float *beta_sum)
+VEC_CLONES static void batch_sums(int64_t rows, size_t n, const float *x, const float *dy,
+                                  const float *mean, const float *r, float *gamma_sum,
+                                  float *beta_sum)
 {
-    for (size_t c = 0; c < n; c++) gamma_sum[c] += dy[c] * ((x[c] - mean[c]) * r[c]);
-    for (size_t c = 0; c < n; c++) beta_sum[c] += dy[c];
+    for (int64_t i = 0; i < rows; i++, x += n, dy += n) {
+        for (size_t c = 0; c < n; c++) gamma_sum[c] += dy[c] * ((x[c] - mean[c]) * r[c]);
+        for (size_t c = 0; c < n; c++) beta_sum[c] += dy[c];
+    }
 }
 
-VEC_CLONES static void batch_row_dx(size_t n, const float *x, const float *dy, const float *gamma,
-                                    const float *mean, const float *r, const float *mean_dyh,
-                                    const float *mean_dy, float *dx)
+VEC_CLONES static void batch_dx(int64_t rows, size_t n, const float *x, const float *dy,
+                                const float *gamma, const float *mean, const float *r,
+                                const float *mean_dyh, const float *mean_dy, float *restrict dx)
 {
-    for (size_t c = 0; c < n; c++) {
-        float h = (x[c] - mean[c]) * r[c];
-        dx[c] += gamma[c] * r[c] * (dy[c] - mean_dy[c] - h * mean_dyh[c]);
-    }
+    for (int64_t i = 0; i < rows; i++, x += n, dy += n, dx += n)
+        for (size_t c = 0; c < n; c++) {
+            float h = (x[c] - mean[c]) * r[c];
+            dx[c] += gamma[c] * r[c] * (dy[c] - mean_dy[c] - h * mean_dyh[c]);
+        }
 }
 
 void backnorm_batch(int64_t rows, size_t cols, const float *x, const float *dy, const float *gamma,
@@ -89,9 +93,8 @@ void backnorm_batch(int64_t rows, size_t cols, const float *x, const float *dy, 
     for (int64_t start = 0; start < rows; start += CHUNK_ROWS) {
         int64_t end = start + CHUNK_ROWS < rows ? start + CHUNK_ROWS : rows;
         memset(sums, 0, 2 * cols * sizeof *sums);
-        for (int64_t i = start; i < end; i++)
-            batch_row_sums(cols, x + (size_t)i * cols, dy + (size_t)i * cols, mean, r, sums,
-                           sums + cols);
+        size_t at = (size_t)start * cols;
+        batch_sums(end - start, cols, x + at, dy + at, mean, r, sums, sums + cols);
         for (size_t c = 0; c < 2 * cols; c++) totals[c] += sums[c];
     }
     for (size_t c = 0; c < cols; c++) {
@@ -99,9 +102,7 @@ void backnorm_batch(int64_t rows, size_t cols, const float *x, const float *dy, 
         if (dbeta) dbeta[c] += (float)totals[cols + c];
     }
     for (size_t c = 0; c < 2 * cols; c++) sums[c] = (float)(totals[c] / (double)rows);
-    for (int64_t i = 0; dx && i < rows; i++)
-        batch_row_dx(cols, x + (size_t)i * cols, dy + (size_t)i * cols, gamma, mean, r, sums,
-                     sums + cols, dx + (size_t)i * cols);
+    if (dx) batch_dx(rows, cols, x, dy, gamma, mean, r, sums, sums + cols, dx);
 }
 
 void backnorm_column_sums(int64_t rows, size_t cols, const float *x, float *sum)
