@@ -159,6 +159,7 @@ static int by_name(const void *a, const void *b)
 
 static int check_overlap(const char *file, struct tensor *t, size_t n, struct error *err)
 {
+    if (n == 0) return 0;
     qsort(t, n, sizeof *t, by_place);
     for (size_t i = 1; i < n; i++)
         if (t[i - 1].bytes + t[i - 1].n_bytes > t[i].bytes)

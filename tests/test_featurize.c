@@ -509,6 +509,31 @@ TEST(a_dry_run_writes_nothing)
     featurize_result_release(&r);
 }
 
+/* Memory runs out at ever later places; what was committed stays, and the last run completes it. */
+TEST(memory_running_out_loses_nothing)
+{
+    struct error err = {0};
+    struct featurize_options o = many_options(2);
+    struct featurize_result r;
+    char failed[DIGEST_HEX], whole[DIGEST_HEX];
+    const char *cache = new_cache("nomem"), *other = new_cache("mem");
+    int rc = ERR_NOMEM, n_failed = -1;
+    for (long nth = 1; rc < 0 && nth < 100000; nth += 1 + nth / 4, n_failed++) {
+        memory_fail_at(nth);
+        rc = run(cache, &o, &r, &err);
+        memory_fail_at(0);
+        CHECK(rc == 0 || rc == ERR_NOMEM);
+        featurize_result_release(&r);
+    }
+    CHECK(n_failed > 10);
+    CHECK_OK(rc, &err);
+    CHECK_OK(run(other, &o, &r, &err), &err);
+    featurize_result_release(&r);
+    dump(cache, failed);
+    dump(other, whole);
+    CHECK_STR(failed, whole);
+}
+
 static int n_warnings;
 static void count_warning(void *context, const char *text)
 {

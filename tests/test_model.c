@@ -364,4 +364,39 @@ TEST(broken_folders_are_named)
     refused(dir, MODEL_IMAGE, ERR_DATA, "config.json");
 }
 
+/* Every allocation fails once: an error each time, nothing leaked (the sanitizer build sees that), and then it works. */
+TEST(memory_running_out_is_said)
+{
+    struct error err = {0};
+    struct model *m = NULL;
+    int rc = ERR_NOMEM, nth = 1;
+    for (; nth < 2000 && rc < 0; nth++) {
+        memory_fail_at(nth);
+        rc = model_open(&m, in_set(made, "model"), MODEL_IMAGE | MODEL_TEXT, &err);
+        memory_fail_at(0);
+        CHECK(rc == 0 || rc == ERR_NOMEM);
+    }
+    CHECK(nth > 10 && rc == 0);
+    const char *text[2] = {"red apple", "dog"};
+    size_t n_bytes[2] = {9, 3};
+    float out[2 * 64];
+    rc = ERR_NOMEM;
+    for (nth = 1; nth < 2000 && rc < 0; nth++) {
+        memory_fail_at(nth);
+        rc = model_embed_texts(m, NUMERICS_F32, 2, text, n_bytes, out, NULL, &err);
+        memory_fail_at(0);
+        CHECK(rc == 0 || rc == ERR_NOMEM);
+    }
+    CHECK(nth > 3 && rc == 0);
+    rc = ERR_NOMEM;
+    for (nth = 1; nth < 2000 && rc < 0; nth++) {
+        memory_fail_at(nth);
+        rc = model_save(m, in_folder("nomem"), NULL, &err);
+        memory_fail_at(0);
+        CHECK(rc == 0 || rc == ERR_NOMEM);
+    }
+    CHECK(nth > 10 && rc == 0);
+    model_free(m);
+}
+
 TEST_MAIN
