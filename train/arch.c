@@ -174,6 +174,7 @@ int arch_parse(const char *spec, bool is_text, struct tower_config *c, struct er
     struct tower_config read = *c;
     int rc = read_head(spec, copy, is_text, &read, err);
     if (rc < 0) return rc;
+    const struct tower_config before = read;
     bool width = false, mlp = false;
     char *save = NULL;
     for (char *word = rest ? strtok_r(rest, ",", &save) : NULL; word;
@@ -188,7 +189,9 @@ int arch_parse(const char *spec, bool is_text, struct tower_config *c, struct er
         width |= !strcmp(word, "width");
         mlp |= !strcmp(word, "mlp");
     }
-    if (width && !mlp) read.mlp = 4 * read.width;
+    if (width && !mlp && before.width)
+        read.mlp = (int)((int64_t)before.mlp * read.width / before.width);
+    if (read.embed_dim == read.width) read.embed_dim = 0; /* nothing to factorise */
     rc = check(spec, &read, err);
     if (rc == 0) *c = read;
     return rc;

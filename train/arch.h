@@ -5,7 +5,7 @@
  *     text:width=256,layers=4,heads=4,mlp=1024,embed=128,tokens=64,pooling=mean|cls,act=gelu   presets text-nano, text-tiny, text-small
  *
  * A preset may be followed by keys that override it: "vit-tiny:size=128". Keys that are absent keep what stands in the config already:
- * arch_image_default / arch_text_default, or the teacher's own config in `shrink`. mlp follows width (4 x) when width is given without it.
+ * arch_image_default / arch_text_default, or the teacher's own config in `shrink`. mlp keeps its proportion when width is given without it.
  */
 #ifndef TRAIN_ARCH_H
 #define TRAIN_ARCH_H
