@@ -27,8 +27,9 @@ LDLIBS  := -llmdb -lzstd -ljpeg -lwebp -lwebpdemux -lspng -licuuc -licui18n -lic
 build   := build/$(shell echo '$(CC) $(CXX) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' | sha256sum | cut -c1-12)
 
 rooms   := store ingest featurize train
-lib_src := $(wildcard $(rooms:%=%/*.c)) $(wildcard $(rooms:%=%/*.cc))
-cli_src := $(wildcard cli/*.c)
+# cli/ but for main stands in the library too, so that its parts can be tested
+lib_src := $(wildcard $(rooms:%=%/*.c)) $(wildcard $(rooms:%=%/*.cc)) $(filter-out cli/main.c,$(wildcard cli/*.c))
+cli_src := cli/main.c
 test_src := $(wildcard tests/test_*.c)
 lib_obj := $(patsubst %,$(build)/%.o,$(lib_src))
 cli_obj := $(patsubst %,$(build)/%.o,$(cli_src))

@@ -225,7 +225,7 @@ TEST(bad_vectors_and_codes_are_refused)
 
 TEST(storage_is_spelled_as_it_is_parsed)
 {
-    static const char *const GOOD[] = {"f32",   "f16",   "q1e-4",        "q2.5e-5",
+    static const char *const GOOD[] = {"f32",   "f16",   "q1e-4",       "q2.5e-5",
                                        "q1e-1", "q1e-7", "q1.234568e-3"};
     static const char *const BAD[] = {"",      "q",      "f64",  "q0",     "q1",
                                       "q1e-8", "q-1e-4", "qnan", "q1e-4x", "q 1e-4"};

@@ -36,7 +36,9 @@ TEST(memory_grows_and_keeps)
     CHECK_EQ(memory_grow(&p, &capacity, 1 << 24, sizeof *p, MEMORY_MAX_SMALL, &err), ERR_NOMEM);
     CHECK(p == same && capacity == before && p[999] == 2997);
     /* a need that fits is met even where doubling would pass the limit */
-    CHECK_OK(memory_grow(&p, &capacity, capacity + 1, sizeof *p, capacity * sizeof *p * 3 / 2, &err), &err);
+    CHECK_OK(
+        memory_grow(&p, &capacity, capacity + 1, sizeof *p, capacity * sizeof *p * 3 / 2, &err),
+        &err);
     CHECK_EQ(capacity, before + 1);
     memory_free(p);
 }

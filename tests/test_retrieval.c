@@ -10,11 +10,16 @@ static bool is_language(const void *context, const struct corpus_pair *p)
 
 /* Three pictures e0, e1, e2; captions 0..3: own one each in language 0, and caption 3 shared by pictures 0 and 1. */
 static struct corpus_pair pairs[] = {
-    {.image = 0, .caption = 0}, {.image = 1, .caption = 1}, {.image = 2, .caption = 2},
-    {.image = 0, .caption = 3}, {.image = 1, .caption = 3}, {.image = 2, .caption = 0, .language = 1},
+    {.image = 0, .caption = 0}, {.image = 1, .caption = 1},
+    {.image = 2, .caption = 2}, {.image = 0, .caption = 3},
+    {.image = 1, .caption = 3}, {.image = 2, .caption = 0, .language = 1},
 };
-static struct evalset set = {.n_images = 3, .n_all_images = 3, .n_captions = 4, .n_all_captions = 4,
-                             .pairs = pairs, .n_pairs = 6};
+static struct evalset set = {.n_images = 3,
+                             .n_all_images = 3,
+                             .n_captions = 4,
+                             .n_all_captions = 4,
+                             .pairs = pairs,
+                             .n_pairs = 6};
 static const float images[] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
 
 TEST(a_perfect_model_is_right_also_about_shared_captions)
@@ -42,7 +47,8 @@ TEST(a_constant_model_is_not_above_chance)
     float same_images[9], texts[12];
     for (int i = 0; i < 9; i++) same_images[i] = 1;
     for (int i = 0; i < 12; i++) texts[i] = 1;
-    CHECK_OK(retrieval_judge(&set, is_language, &language, same_images, texts, 3, 1, &r, &err), &err);
+    CHECK_OK(retrieval_judge(&set, is_language, &language, same_images, texts, 3, 1, &r, &err),
+             &err);
     CHECK(r.at[TEXT_TO_IMAGE][0].value <= r.at[TEXT_TO_IMAGE][0].chance);
     CHECK(r.at[IMAGE_TO_TEXT][0].value <= r.at[IMAGE_TO_TEXT][0].chance);
 }

@@ -3,7 +3,8 @@
 #include "tests/check.h"
 
 /* Three classes on the axes, two prompts each that lean to either side of the axis: only their mean points along it. */
-static const float prompts[] = {0.8f, 0.6f, 0, 0.8f, -0.6f, 0, 0.6f, 0.8f, 0, -0.6f, 0.8f, 0, 0, 0.6f, 0.8f, 0, -0.6f, 0.8f};
+static const float prompts[] = {0.8f,  0.6f, 0, 0.8f, -0.6f, 0,    0.6f, 0.8f,  0,
+                                -0.6f, 0.8f, 0, 0,    0.6f,  0.8f, 0,    -0.6f, 0.8f};
 static const int32_t prompt_class[] = {0, 0, 1, 1, 2, 2};
 
 TEST(prompts_are_averaged)
@@ -47,7 +48,8 @@ TEST(a_class_without_prompt_is_named)
     struct zeroshot z;
     float images[] = {1, 0, 0};
     int32_t label[] = {0};
-    CHECK_EQ(zeroshot_judge(1, images, label, 4, prompts, prompt_class, 3, 3, 1, &z, &err), ERR_DATA);
+    CHECK_EQ(zeroshot_judge(1, images, label, 4, prompts, prompt_class, 3, 3, 1, &z, &err),
+             ERR_DATA);
     CHECK_HAS(err.text, "class 3 of 3");
 }
 
