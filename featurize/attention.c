@@ -1,10 +1,12 @@
-/* Multi-head attention of op.h over ragged sequences. For sequence s and head h, with T its length and d = D / heads:
+/* Multi-head attention of op.h over ragged sequences. For sequence s and head h, with T its length
+ * and d = D / heads:
  *
  *     P = softmax(Q K^T / sqrt(d))      rows of P sum to 1          // (T, T)
  *     Y = P V                                                       // (T, d)
  *
- * Products are f32 whatever the numerics: they are a few per cent of a block's work, and the softmax wants exact scores. What is computed for a
- * sequence depends on its own rows and length alone. Training keeps P of all sequences and heads in node->saved. */
+ * Products are f32 whatever the numerics: they are a few per cent of a block's work, and the
+ * softmax wants exact scores. What is computed for a sequence depends on its own rows and length
+ * alone. Training keeps P of all sequences and heads in node->saved. */
 #include <math.h>
 
 #include "featurize/gemm.h"

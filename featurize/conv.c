@@ -1,5 +1,6 @@
-/* Convolutions on oneDNN 2.6; see conv.h. Weights are reordered from PyTorch's layout into the one that the primitive asks for; with a key the reordered copy is
- * kept (inference), without one it is made in each call (training, where the weights change with every step). */
+/* Convolutions on oneDNN 2.6; see conv.h. Weights are reordered from PyTorch's layout into the one
+ * that the primitive asks for; with a key the reordered copy is kept (inference), without one it is
+ * made in each call (training, where the weights change with every step). */
 #include "featurize/conv.h"
 
 #include <string.h>

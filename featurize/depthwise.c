@@ -1,5 +1,6 @@
-/* See depthwise.h. Along the inside of a row, where all nine taps exist, pixels are done in one vectorised function with three row pointers; pixels at the border,
- * and the gradient of the input at stride 2, list the taps that exist there, in tap order. */
+/* See depthwise.h. Along the inside of a row, where all nine taps exist, pixels are done in one
+ * vectorised function with three row pointers; pixels at the border, and the gradient of the input
+ * at stride 2, list the taps that exist there, in tap order. */
 #include "featurize/depthwise.h"
 
 #include <string.h>
@@ -27,7 +28,8 @@ void depthwise_untap(int channels, const float *dtaps, float *dw)
 #define PIXELS                                                                                     \
     16 /* of a row at a time: with many channels more would not stay in the first cache */
 
-/* Sixteen channels, and the same at any address of a float array. GNU C's vector type because gcc does not keep arrays of sixteen sums in registers here. */
+/* Sixteen channels, and the same at any address of a float array. GNU C's vector type because gcc
+ * does not keep arrays of sixteen sums in registers here. */
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef float lanes_anywhere
     __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float)), may_alias));
@@ -48,8 +50,8 @@ VEC_CLONES static void add_terms(size_t channels, const struct terms *t, float *
     }
 }
 
-/* n pixels of a row: y += sum over u, v of w[3 u + v] row[u][v]; rows move on by step floats a pixel. Sixteen channels at a time go along the row, so that their
- * weights stay in registers. */
+/* n pixels of a row: y += sum over u, v of w[3 u + v] row[u][v]; rows move on by step floats a
+ * pixel. Sixteen channels at a time go along the row, so that their weights stay in registers. */
 VEC_CLONES static void add_inner_pixels(int n, size_t channels, size_t step,
                                         const float *const row[3], const float *const w[9],
                                         float *y)
@@ -102,7 +104,8 @@ static void forward_terms(const struct depthwise_shape *s, int i, int j, const f
     }
 }
 
-/* Row i of the output of one picture. Its inside begins at output 1 and ends before the tap on the right leaves the picture. */
+/* Row i of the output of one picture. Its inside begins at output 1 and ends before the tap on the
+ * right leaves the picture. */
 static void forward_row(const struct depthwise_shape *s, int i, const float *x, const float *taps,
                         float *y)
 {
@@ -135,7 +138,8 @@ void depthwise_forward(const struct depthwise_shape *s, const float *x, const fl
             forward_row(s, i, x, taps, y);
 }
 
-/* The outputs of dy that input (i, j) went into: tap (u, v) of output ((i - u + 1) / stride, (j - v + 1) / stride). */
+/* The outputs of dy that input (i, j) went into: tap (u, v) of output ((i - u + 1) / stride, (j - v
+ * + 1) / stride). */
 static void backward_terms(const struct depthwise_shape *s, int i, int j, const float *dy,
                            const float *taps, struct terms *t)
 {
@@ -181,8 +185,8 @@ void depthwise_backward_data(const struct depthwise_shape *s, const float *dy, c
             backward_row(s, i, dy, taps, dx);
 }
 
-/* For v = 0, 1, 2: sum[v * channels + c] += sum over j of x[j * step + v * channels + c] dy[j * channels + c], n terms each. Three chains of sums at a time
- * keep the adders busy. */
+/* For v = 0, 1, 2: sum[v * channels + c] += sum over j of x[j * step + v * channels + c] dy[j *
+ * channels + c], n terms each. Three chains of sums at a time keep the adders busy. */
 VEC_CLONES static void add_row_products(size_t channels, int n, size_t step, const float *x,
                                         const float *dy, float *sum)
 {

@@ -1,5 +1,6 @@
-/* The arena, the tape and the sticky error of one thread; see exec.h. Both ranges are reserved address space: nothing moves, so
- * pointers into the tape and into values stay valid until exec_reset, and a reset costs nothing. */
+/* The arena, the tape and the sticky error of one thread; see exec.h. Both ranges are reserved
+ * address space: nothing moves, so pointers into the tape and into values stay valid until
+ * exec_reset, and a reset costs nothing. */
 #include "featurize/exec.h"
 
 #include <stdarg.h>

@@ -1,13 +1,16 @@
 /* Linear layers and general products; see gemm.h for the promises.
  *
- * Equal bits: rows go through tiles of 1 to 192 rows, the last one padded with zeros. oneDNN may treat the last rows of a product differently, or one row alone, so
- * a tile is used for a shape only after it proved itself on this machine: the same random row in every position must come out with the bits that the reference tile
- * (192 rows) gives it. Measured with 2.6.3: with AVX-512, f32 and bf16, all numbers of rows agree; with AVX2 a row differs where the
- * number of rows leaves 2 after division by 6 (8, 32, 128, 256 rows!), and a single row differs with AVX2 and below. Hence the tile sizes, multiples of six, which agree everywhere tried.
- * So one short text costs 12 rows, not 192, and the answer is the same.
+ * Equal bits: rows go through tiles of 1 to 192 rows, the last one padded with zeros. oneDNN may
+ * treat the last rows of a product differently, or one row alone, so a tile is used for a shape
+ * only after it proved itself on this machine: the same random row in every position must come out
+ * with the bits that the reference tile (192 rows) gives it. Measured with 2.6.3: with AVX-512, f32
+ * and bf16, all numbers of rows agree; with AVX2 a row differs where the number of rows leaves 2
+ * after division by 6 (8, 32, 128, 256 rows!), and a single row differs with AVX2 and below. Hence
+ * the tile sizes, multiples of six, which agree everywhere tried. So one short text costs 12 rows,
+ * not 192, and the answer is the same.
  *
- * General products are dnnl_sgemm in f32: measured as fast as matmul primitives for large shapes, up to three times faster for small
- * ones, and nothing is made per shape. For bf16 see product.c. */
+ * General products are dnnl_sgemm in f32: measured as fast as matmul primitives for large shapes,
+ * up to three times faster for small ones, and nothing is made per shape. For bf16 see product.c. */
 #include "featurize/gemm.h"
 
 #include <pthread.h>
@@ -119,8 +122,9 @@ static void fill_tile(enum numerics numerics, int64_t tile, int64_t rows, int64_
     memset((char *)out + n * size, 0, (whole - n) * size);
 }
 
-/* Whether tile t gives a row, in every position, the bits that tile `reference` gives it in its first. The weights are the caller's when packed,
- * random otherwise (they may still be zero). Where a row has few outputs, several rows are tried. */
+/* Whether tile t gives a row, in every position, the bits that tile `reference` gives it in its
+ * first. The weights are the caller's when packed, random otherwise (they may still be zero). Where
+ * a row has few outputs, several rows are tried. */
 static int tile_agrees(struct gemm *g, struct family *f, int reference, int t, const void *weights,
                        bool *agrees, struct error *err)
 {
@@ -227,7 +231,8 @@ static struct family *find_family(struct gemm *g, enum numerics numerics,
     return NULL;
 }
 
-/* The smallest tile that holds what is left if it wastes at most a quarter, or else the largest that fits. */
+/* The smallest tile that holds what is left if it wastes at most a quarter, or else the largest
+ * that fits. */
 static int choose_tile(int64_t rest)
 {
     for (int t = 0; t < N_TILES; t++)

@@ -1,8 +1,10 @@
-/* What gemm.c, product.c, packed.c and conv.c share of oneDNN 2.6: the only file that includes its header; nothing else includes this one.
+/* What gemm.c, product.c, packed.c and conv.c share of oneDNN 2.6: the only file that includes its
+ * header; nothing else includes this one.
  *
- * One thread: a primitive remembers the number of threads it was made for, so every call that makes or runs one stands between onednn_enter() and
- * onednn_leave(), which set OpenMP's count to 1 for the calling thread alone. A primitive under the library's own scratchpad is wrong when two threads use it, so scratchpads
- * are ours: a range that grows as it is touched.
+ * One thread: a primitive remembers the number of threads it was made for, so every call that makes
+ * or runs one stands between onednn_enter() and onednn_leave(), which set OpenMP's count to 1 for
+ * the calling thread alone. A primitive under the library's own scratchpad is wrong when two
+ * threads use it, so scratchpads are ours: a range that grows as it is touched.
  *
  *     int threads = onednn_enter();
  *     size_t mark = o->scratch_used;
@@ -32,7 +34,8 @@ int onednn_enter(void);
 void onednn_leave(int threads);
 /* 64-byte aligned; NULL with ERR_NOMEM. */
 void *onednn_scratch(struct onednn *o, size_t n_bytes, struct error *err);
-/* Translates a status that is not success: ERR_NOMEM, or ERR_USAGE "oneDNN cannot do <what> on this CPU". */
+/* Translates a status that is not success: ERR_NOMEM, or ERR_USAGE "oneDNN cannot do <what> on this
+ * CPU". */
 int onednn_failed(dnnl_status_t status, struct error *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 dnnl_data_type_t onednn_type(enum numerics numerics);
@@ -45,18 +48,23 @@ struct onednn_matmul {
     size_t scratchpad_bytes;
 };
 
-/* Fills p; *taken (may be NULL) gets the layout chosen for b where that was left open. On failure p is zero. */
-dnnl_status_t onednn_matmul_make(struct onednn *o, const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b,
-                                 const dnnl_memory_desc_t *c, const dnnl_memory_desc_t *bias, float beta, struct onednn_matmul *p,
-                                 dnnl_memory_desc_t *taken);
-int onednn_matmul_run(struct onednn *o, const struct onednn_matmul *p, const void *a, const void *b, const float *bias, float *c,
-                      struct error *err) MUST_CHECK;
+/* Fills p; *taken (may be NULL) gets the layout chosen for b where that was left open. On failure p
+ * is zero. */
+dnnl_status_t onednn_matmul_make(struct onednn *o, const dnnl_memory_desc_t *a,
+                                 const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *c,
+                                 const dnnl_memory_desc_t *bias, float beta,
+                                 struct onednn_matmul *p, dnnl_memory_desc_t *taken);
+int onednn_matmul_run(struct onednn *o, const struct onednn_matmul *p, const void *a, const void *b,
+                      const float *bias, float *c, struct error *err) MUST_CHECK;
 void onednn_matmul_release(struct onednn_matmul *p);
 
-/* y (m, n) = x (m, k) W^T with W [n, k] of layout *weights, or of any layout when NULL; see onednn_matmul_make. */
-dnnl_status_t onednn_linear_make(struct onednn *o, enum numerics numerics, bool bias, int64_t m, int64_t n, int64_t k,
-                                 const dnnl_memory_desc_t *weights, struct onednn_matmul *p, dnnl_memory_desc_t *taken);
+/* y (m, n) = x (m, k) W^T with W [n, k] of layout *weights, or of any layout when NULL; see
+ * onednn_matmul_make. */
+dnnl_status_t onednn_linear_make(struct onednn *o, enum numerics numerics, bool bias, int64_t m,
+                                 int64_t n, int64_t k, const dnnl_memory_desc_t *weights,
+                                 struct onednn_matmul *p, dnnl_memory_desc_t *taken);
 /* W [n, k] row-major, seen as the (k, n) matrix that a linear layer multiplies by. */
-dnnl_status_t onednn_plain_weights(enum numerics numerics, int64_t n, int64_t k, dnnl_memory_desc_t *desc);
+dnnl_status_t onednn_plain_weights(enum numerics numerics, int64_t n, int64_t k,
+                                   dnnl_memory_desc_t *desc);
 
 #endif

@@ -1,7 +1,9 @@
-/* Forward operations; see op.h for the equations and train/backward.c for their gradients. Each function checks its shapes, makes the
- * output, computes it and, when the exec trains, leaves a node with what the gradient needs. node->aux by kind:
+/* Forward operations; see op.h for the equations and train/backward.c for their gradients. Each
+ * function checks its shapes, makes the output, computes it and, when the exec trains, leaves a
+ * node with what the gradient needs. node->aux by kind:
  *   OP_BATCH_NORM   running mean, running variance (parameter indices)     OP_ACT   enum act
- *   OP_ATTENTION    sequences, heads          OP_PREPEND   groups          OP_CONV, OP_DEPTHWISE   batch, height, width, stride
+ *   OP_ATTENTION    sequences, heads          OP_PREPEND   groups          OP_CONV, OP_DEPTHWISE  
+ *   batch, height, width, stride
  * Norms are in opnorm.c, attention in attention.c, the depthwise convolution in depthwise.c. */
 #include "featurize/op.h"
 

@@ -1,6 +1,7 @@
-/* Layer norm and batch norm of op.h. Statistics are our own sums in a fixed order (oneDNN's change with the number of threads): over columns in sixteen
- * lanes, over rows in f32 chunks of 64 rows that are added up in double. In training a layer norm leaves mean and 1/sqrt(var + eps) of each row in
- * node->saved, a batch norm the mean and the biased variance of each column. */
+/* Layer norm and batch norm of op.h. Statistics are our own sums in a fixed order (oneDNN's change
+ * with the number of threads): over columns in sixteen lanes, over rows in f32 chunks of 64 rows
+ * that are added up in double. In training a layer norm leaves mean and 1/sqrt(var + eps) of each
+ * row in node->saved, a batch norm the mean and the biased variance of each column. */
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Weights in the layout that oneDNN asks for with the largest tile of gemm.c, made once for inference. */
+/* Weights in the layout that oneDNN asks for with the largest tile of gemm.c, made once for
+ * inference. */
 #include "featurize/packed.h"
 
 #include <string.h>

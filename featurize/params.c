@@ -1,5 +1,5 @@
-/* The parameter table; see params.h. Offsets are multiples of sixteen floats, so that every tensor starts on its own cache line
- * and gradients of neighbours never share one. */
+/* The parameter table; see params.h. Offsets are multiples of sixteen floats, so that every tensor
+ * starts on its own cache line and gradients of neighbours never share one. */
 #include "featurize/params.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
-/* bf16 products for gradients; see product.h. Ragged batches bring ever new shapes, so past MAX_PRODUCTS all primitives are dropped; making one costs
- * about 0.3 ms. Copies are compact, so leading dimensions of A and B need not be part of the key. */
+/* bf16 products for gradients; see product.h. Ragged batches bring ever new shapes, so past
+ * MAX_PRODUCTS all primitives are dropped; making one costs about 0.3 ms. Copies are compact, so
+ * leading dimensions of A and B need not be part of the key. */
 #include "featurize/product.h"
 
 #include "featurize/vecmath.h"

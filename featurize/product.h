@@ -1,4 +1,5 @@
-/* General products of gemm.h in bf16: primitives kept by shape. For gemm.c alone, which does the f32 ones by itself. */
+/* General products of gemm.h in bf16: primitives kept by shape. For gemm.c alone, which does the
+ * f32 ones by itself. */
 #ifndef FEATURIZE_PRODUCT_H
 #define FEATURIZE_PRODUCT_H
 
@@ -23,8 +24,10 @@ struct products {
 };
 
 void products_release(struct products *p);
-/* C = alpha op(A) op(B) + beta C; alpha A and B are rounded to bf16 in scratch. Between onednn_enter and onednn_leave. */
-int product_bf16(struct onednn *o, struct products *all, const struct product_shape *s, float alpha, const float *a, int64_t lda,
-                 const float *b, int64_t ldb, float *c, struct error *err) MUST_CHECK;
+/* C = alpha op(A) op(B) + beta C; alpha A and B are rounded to bf16 in scratch. Between
+ * onednn_enter and onednn_leave. */
+int product_bf16(struct onednn *o, struct products *all, const struct product_shape *s, float alpha,
+                 const float *a, int64_t lda, const float *b, int64_t ldb, float *c,
+                 struct error *err) MUST_CHECK;
 
 #endif

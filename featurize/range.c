@@ -1,5 +1,5 @@
-/* mmap without swap reservation; see range.h. Transparent huge pages matter: with 4-KiB pages the first touch of a training
- * step's activations costs as much as computing them. */
+/* mmap without swap reservation; see range.h. Transparent huge pages matter: with 4-KiB pages the
+ * first touch of a training step's activations costs as much as computing them. */
 #include "featurize/range.h"
 
 #include <sys/mman.h>

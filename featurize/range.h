@@ -1,4 +1,5 @@
-/* A reserved range of address space that becomes memory as it is touched: growing needs no malloc and moves nothing.
+/* A reserved range of address space that becomes memory as it is touched: growing needs no malloc
+ * and moves nothing.
  *
  *     struct range r;
  *     range_open(&r, (size_t)16 << 30, &err);      // r.base .. r.base + r.size, zero until written
@@ -18,7 +19,8 @@ struct range {
     size_t size;
 };
 
-/* Reserves n_bytes, or half as much and so on down to a 64th where the system limits address space. ERR_NOMEM names the size. */
+/* Reserves n_bytes, or half as much and so on down to a 64th where the system limits address space.
+ * ERR_NOMEM names the size. */
 int range_open(struct range *r, size_t n_bytes, struct error *err) MUST_CHECK;
 void range_close(struct range *r);
 

@@ -1,8 +1,10 @@
-/* Polynomial exp and erf, activations and lane-wise reductions; see vecmath.h for why they are ours.
+/* Polynomial exp and erf, activations and lane-wise reductions; see vecmath.h for why they are
+ * ours.
  *
- * exp: x = n ln2 + r with |r| <= ln2/2 (Cody and Waite's two-part ln2), a degree-6 polynomial for e^r, and 2^n built in the exponent.
- * erf: the odd rational approximation x P(x^2) / Q(x^2) on [-4, 4], beyond which erf is 1 in f32.
- * All helpers are static inline and branch-free; the loops around them are the only loops. */
+ * exp: x = n ln2 + r with |r| <= ln2/2 (Cody and Waite's two-part ln2), a degree-6 polynomial for
+ * e^r, and 2^n built in the exponent. erf: the odd rational approximation x P(x^2) / Q(x^2) on [-4,
+ * 4], beyond which erf is 1 in f32. All helpers are static inline and branch-free; the loops around
+ * them are the only loops. */
 #include "featurize/vecmath.h"
 
 #include <math.h>
@@ -146,7 +148,8 @@ static inline __attribute__((always_inline)) float fold_sum(float *lane)
     return lane[0];
 }
 
-/* What is left of a row after its whole blocks is read under a condition a lane, which becomes one masked load. */
+/* What is left of a row after its whole blocks is read under a condition a lane, which becomes one
+ * masked load. */
 VEC_CLONES float vec_sum(size_t n, const float *x)
 {
     float lane[LANES] = {0};

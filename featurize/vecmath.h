@@ -3,10 +3,12 @@
  *     vec_exp(n, x, y);                    // y may be x
  *     float s = vec_sum(n, x);
  *
- * exp and erf are polynomials without branches that a compiler turns into vector code (libm's scalar expf and erff cost ten times as much).
- * Reductions use sixteen explicit lanes that are folded in a fixed order, so a sum is the same whatever the vector width; no fused
- * multiply-add is formed (-std=c11 forbids contraction), so the AVX-512, AVX2 and SSE2 versions that VEC_CLONES makes agree bit for bit.
- * NaN in gives NaN out. Errors, held by tests/test_vecmath.c: exp 2e-7 relative, erf 4e-7 absolute.
+ * exp and erf are polynomials without branches that a compiler turns into vector code (libm's
+ * scalar expf and erff cost ten times as much). Reductions use sixteen explicit lanes that are
+ * folded in a fixed order, so a sum is the same whatever the vector width; no fused multiply-add is
+ * formed (-std=c11 forbids contraction), so the AVX-512, AVX2 and SSE2 versions that VEC_CLONES
+ * makes agree bit for bit. NaN in gives NaN out. Errors, held by tests/test_vecmath.c: exp 2e-7
+ * relative, erf 4e-7 absolute.
  */
 #ifndef FEATURIZE_VECMATH_H
 #define FEATURIZE_VECMATH_H
@@ -15,7 +17,8 @@
 #include <stdint.h>
 
 /* A function compiled for several vector widths, chosen when the program starts. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__)
 #define VEC_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VEC_CLONES
@@ -43,7 +46,8 @@ float vec_dot(size_t n, const float *a, const float *b);
 void vec_softmax(size_t n, float *x);
 /* dp becomes scale p (dp - sum of p dp): the gradient of what went into the softmax that gave p. */
 void vec_softmax_backward(size_t n, float scale, const float *p, float *dp);
-/* sum[c] += sum over `rows` rows of x[., c], each column's rows added up before they meet sum[c]. // x (rows, n) */
+/* sum[c] += sum over `rows` rows of x[., c], each column's rows added up before they meet sum[c].
+ * // x (rows, n) */
 void vec_column_sums(size_t rows, size_t n, const float *x, float *sum);
 
 /* Rounds to bfloat16, to nearest even; a NaN stays a NaN. */

@@ -1,8 +1,10 @@
-/* Every gradient against central differences. A case builds a small network whose inputs are parameters too (op_embed of a table), so that one
- * check covers weights and inputs; its loss is sum c y with fixed c, summed in double.
+/* Every gradient against central differences. A case builds a small network whose inputs are
+ * parameters too (op_embed of a table), so that one check covers weights and inputs; its loss is
+ * sum c y with fixed c, summed in double.
  *
- * Differences are of fourth order, (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h with h = 0.02: for values about 1 the truncation error is below 1e-5 and the f32
- * rounding of y (6e-8 each, some hundred of them) gives about 1e-4, so the tolerance is 1e-3 (1 + |gradient|). */
+ * Differences are of fourth order, (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h with h = 0.02: for
+ * values about 1 the truncation error is below 1e-5 and the f32 rounding of y (6e-8 each, some
+ * hundred of them) gives about 1e-4, so the tolerance is 1e-3 (1 + |gradient|). */
 #include "tests/check.h"
 
 #include <stdint.h>
@@ -444,7 +446,8 @@ TEST(gradients_add_to_what_is_there)
     params_release(&net.p);
 }
 
-/* Operands rounded to bf16 keep eight bits: gradients of a block agree within two per cent of their largest value. */
+/* Operands rounded to bf16 keep eight bits: gradients of a block agree within two per cent of their
+ * largest value. */
 TEST(bf16_gradients_follow_f32)
 {
     if (!gemm_bf16_is_fast()) SKIP("this CPU has no bf16 instructions");

@@ -1,4 +1,5 @@
-/* Products against double loops, and the promise of gemm.h: a row's bits do not depend on where it stands or beside whom. */
+/* Products against double loops, and the promise of gemm.h: a row's bits do not depend on where it
+ * stands or beside whom. */
 #include "tests/check.h"
 
 #include <fcntl.h>
@@ -88,8 +89,9 @@ static bool numerics_work(enum numerics numerics)
 
 static const int64_t SHAPES[][2] = {{48, 64}, {7, 13}, {192, 100}, {1, 5}, {130, 257}};
 
-/* Sums of k <= 257 products of values below 1 in f32: an error of about k * 2^-24 * sqrt(k) / 3 stays below 2e-5; operands
- * rounded to bf16 have exact products, so the same bound holds against the rounded reference. */
+/* Sums of k <= 257 products of values below 1 in f32: an error of about k * 2^-24 * sqrt(k) / 3
+ * stays below 2e-5; operands rounded to bf16 have exact products, so the same bound holds against
+ * the rounded reference. */
 TEST(linear_equals_double_loops)
 {
     struct error err = {0};
@@ -128,7 +130,8 @@ TEST(linear_without_bias_and_without_rows)
     gemm_free(g);
 }
 
-/* For every M from 1 to 70 and some larger ones, rows taken from anywhere give the bits they have among MAX_ROWS. */
+/* For every M from 1 to 70 and some larger ones, rows taken from anywhere give the bits they have
+ * among MAX_ROWS. */
 static void check_invariance(struct gemm *g, enum numerics numerics, const struct packed *packed,
                              const struct layer *l)
 {
@@ -171,8 +174,9 @@ TEST(a_row_has_the_same_bits_alone_and_among_others)
     gemm_free(g);
 }
 
-/* oneDNN reads the instruction set it may use once, so older machines are tried in children of this program. With AVX2 the kernels do treat some rows
- * differently: this test fails when the tiles of gemm.c are not proved before use. */
+/* oneDNN reads the instruction set it may use once, so older machines are tried in children of this
+ * program. With AVX2 the kernels do treat some rows differently: this test fails when the tiles of
+ * gemm.c are not proved before use. */
 TEST(a_row_has_the_same_bits_with_older_instruction_sets)
 {
     static const char *const sets[] = {"SSE41", "AVX2", "AVX512_CORE"};

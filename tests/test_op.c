@@ -1,5 +1,6 @@
-/* Each forward operation against a naive twin in double, the same result in both modes, and refusals by name. Tolerances: f32 rounding of
- * sums of at most a few hundred terms of size one, 2e-5. */
+/* Each forward operation against a naive twin in double, the same result in both modes, and
+ * refusals by name. Tolerances: f32 rounding of sums of at most a few hundred terms of size one,
+ * 2e-5. */
 #include "tests/check.h"
 
 #include <stdint.h>

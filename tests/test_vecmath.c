@@ -1,4 +1,5 @@
-/* The polynomial functions against double libm over their whole range, and reductions against plain double loops. */
+/* The polynomial functions against double libm over their whole range, and reductions against plain
+ * double loops. */
 #include "tests/check.h"
 
 #include "featurize/vecmath.h"

@@ -1,4 +1,5 @@
-/* See backnorm.h. Sums over rows run in chunks of 64 rows, so that a small addend never meets a large sum. */
+/* See backnorm.h. Sums over rows run in chunks of 64 rows, so that a small addend never meets a
+ * large sum. */
 #include "train/backnorm.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
-/* Gradients by reversing the tape; see backward.h. One function a kind of operation, in the order of enum op_kind, the equation above it; dX
- * means the gradient of the loss with respect to X. Every function adds to what is there: a value may be used several times.
- * Norms are in backnorm.c. */
+/* Gradients by reversing the tape; see backward.h. One function a kind of operation, in the order
+ * of enum op_kind, the equation above it; dX means the gradient of the loss with respect to X.
+ * Every function adds to what is there: a value may be used several times. Norms are in backnorm.c. */
 #include "train/backward.h"
 
 #include <math.h>
@@ -120,7 +120,8 @@ static void add_to(struct pass *p, struct value *v, const float *dy)
 }
 
 /* One head of one sequence. P = softmax(s Q K^T), Y = P V, s = 1 / sqrt(d):
- *     dV += P^T dY,   dP = dY V^T,   dS = s P (dP - row sums of P dP),   dQ += dS K,   dK += dS^T Q */
+ *     dV += P^T dY,   dP = dY V^T,   dS = s P (dP - row sums of P dP),   dQ += dS K,   dK += dS^T Q
+ *     */
 struct head {
     int64_t length, d, stride;
     const float *q, *k, *v, *p, *dy;
@@ -244,7 +245,8 @@ static void backward_prepend(struct pass *p, const struct node *node)
     }
 }
 
-/* Both gradients are oneDNN's; the one of the input comes whole and is added when there is something already. */
+/* Both gradients are oneDNN's; the one of the input comes whole and is added when there is
+ * something already. */
 static void backward_conv(struct pass *p, const struct node *node)
 {
     struct exec *e = p->e;
