@@ -1,8 +1,8 @@
 /* Convolutions on oneDNN, channels-last, one thread a call: forward per picture, so that a
  * picture's result does not depend on its neighbours, and the two gradients over a micro-batch.
  *
- *     struct conv_shape s = {.height = 32, .width = 32, .in = 16, .out = 32, .kernel = 3, .stride =
- *     2};
+ *     struct conv_shape s = {.height = 32, .width = 32, .in = 16, .out = 32,
+ *                            .kernel = 3, .stride = 2};
  *     conv_forward(c, &s, batch, x, w, key, y, &err);
  *
  * Zero padding (kernel - 1) / 2; weights as PyTorch has them, [out, in, k, k]. A `struct conv`

@@ -211,7 +211,8 @@ TEST(threads_and_their_number_do_not_change_a_bit)
         float *x = random_array(ROWS * 120), *y[THREADS];
         for (int t = 0; t < THREADS; t++) g[t] = gemm_new(&err), y[t] = random_array(ROWS * 96);
         int failures = 0, before = omp_get_max_threads();
-#pragma omp parallel for num_threads(THREADS) schedule(static) default(none) shared(numerics, packed, l, g, x, y) reduction(+ : failures)
+#pragma omp parallel for num_threads(THREADS) schedule(static) default(none)                 \
+    shared(numerics, packed, l, g, x, y) reduction(+ : failures)
         for (int t = 0; t < THREADS; t++)
             for (int again = 0; again < 3; again++)
                 failures += linear(g[t], numerics, packed, &l, ROWS, x, y[t], NULL) < 0;
