@@ -237,6 +237,36 @@ TEST(tokens_are_the_tokenizers)
     loader_close(l);
 }
 
+TEST(dropped_tokens_change_by_epoch_and_never_touch_the_ends)
+{
+    struct error err;
+    struct loader *l;
+    struct loader_options o = options();
+    o.token_drop = 0.5;
+    CHECK_OK(loader_open(&l, &o, &err), &err);
+    struct loader_batch whole = {0}, b = {0};
+    uint32_t index[1] = {0};
+    CHECK_OK(loader_fill(l, SPLIT_VAL, LOADER_CAPTIONS, 0, index, 1, &whole, &err), &err);
+    CHECK_OK(loader_fill(l, SPLIT_VAL, LOADER_CAPTIONS, 1, index, 1, &b, &err), &err);
+    CHECK_EQ(b.offsets[1], whole.offsets[1]); /* validation is never thinned */
+    int shortest = 1000, longest = 0;
+    for (uint32_t epoch = 0; epoch < 20; epoch++) {
+        CHECK_OK(loader_fill(l, SPLIT_TRAIN, LOADER_CAPTIONS, epoch, index, 1, &b, &err), &err);
+        int n = b.offsets[1];
+        CHECK(n > 2);
+        CHECK_EQ(b.ids[0], TOKEN_BOS);
+        CHECK_EQ(b.ids[n - 1], TOKEN_EOS);
+        if (n < shortest) shortest = n;
+        if (n > longest) longest = n;
+        CHECK_OK(loader_fill(l, SPLIT_TRAIN, LOADER_CAPTIONS, epoch, index, 1, &whole, &err), &err);
+        CHECK(whole.offsets[1] == n && !memcmp(whole.ids, b.ids, (size_t)n * sizeof *b.ids));
+    }
+    CHECK(shortest < longest);
+    loader_batch_release(&whole);
+    loader_batch_release(&b);
+    loader_close(l);
+}
+
 TEST(a_pinned_run_does_not_see_later_records)
 {
     struct error err;

@@ -265,6 +265,7 @@ static struct setup_options setup_of(const struct align_options *o)
                                   .vocab_size = o->vocab_size,
                                   .n_views = o->n_views,
                                   .augment = o->augment,
+                                  .token_drop = o->token_drop,
                                   .seed = o->seed,
                                   .pixel_bytes = o->pixel_bytes,
                                   .numerics = o->numerics,

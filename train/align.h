@@ -48,6 +48,7 @@ struct align_options {
     struct optimiser_config optimiser;
     int n_views;
     bool augment;
+    double token_drop; /* chance that a token of a train caption is left out, drawn anew every epoch; 0 */
     int patience;
     bool keep_best;
     uint64_t checkpoint_every;

@@ -212,6 +212,7 @@ int distill_run(const struct distill_options *o, const struct report *report,
                                .tokenizer = o->tokenizer,
                                .n_views = o->n_views,
                                .augment = o->augment,
+                               .token_drop = o->token_drop,
                                .seed = o->seed,
                                .pixel_bytes = o->pixel_bytes,
                                .numerics = o->numerics};

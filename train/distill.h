@@ -49,6 +49,7 @@ struct distill_options {
     struct optimiser_config optimiser;  /* lr and n_steps are filled in */
     int n_views;                        /* 0: all */
     bool augment;                       /* flip and mild crops of the student's pixels against view 0's feature */
+    double token_drop; /* chance that a token of a train caption is left out, drawn anew every epoch; 0 */
     int patience;                       /* epochs without better validation before stopping; 0: never */
     bool keep_best;                     /* the weights of the best validation, not the last */
     uint64_t checkpoint_every;          /* steps */

@@ -16,6 +16,7 @@
 struct loader {
     uint64_t seed;
     bool augment, multi_positive, unmasked;
+    double token_drop;
     int max_tokens;
     struct corpus *corpus;
     struct roster roster;
@@ -193,6 +194,7 @@ int loader_open(struct loader **out, const struct loader_options *o, struct erro
     if (!l) return ERR_NOMEM;
     l->seed = o->seed;
     l->augment = o->augment;
+    l->token_drop = o->token_drop;
     int rc = corpus_open(&l->corpus, o->cache, CORPUS_READ, err);
     if (rc == 0) rc = open_sets(l, o, err);
     if (rc == 0) rc = pin(l, o, err);
@@ -429,7 +431,25 @@ static int fill_images(struct loader *l, bool train, uint32_t epoch, struct load
     return rc;
 }
 
-static int fill_captions(struct loader *l, struct loader_batch *b, struct error *err)
+/* Copies a caption's tokens but for those dropped in this epoch; returns how many. A caption whose inner tokens would all go
+ * stays whole. */
+static int32_t copy_tokens(const struct loader *l, uint32_t caption, bool train, uint32_t epoch,
+                           int32_t *out)
+{
+    uint32_t begin = l->offsets[caption], end = l->offsets[caption + 1];
+    int32_t n = 0;
+    for (uint32_t i = begin; i < end; i++) {
+        bool drop = train && l->token_drop > 0 && i > begin && i + 1 < end &&
+                    random_uniform(l->seed, RANDOM_TOKEN + epoch, i) < l->token_drop;
+        if (!drop) out[n++] = l->ids[i];
+    }
+    if (n > 2) return n;
+    memcpy(out, l->ids + begin, (end - begin) * sizeof *out);
+    return (int32_t)(end - begin);
+}
+
+static int fill_captions(struct loader *l, bool train, uint32_t epoch, struct loader_batch *b,
+                         struct error *err)
 {
     int rc = 0;
     b->offsets[0] = 0;
@@ -437,9 +457,8 @@ static int fill_captions(struct loader *l, struct loader_batch *b, struct error 
         uint32_t at = l->caption_at[i];
         b->caption[i] = l->roster.captions[at].number;
         if (!l->ids) continue;
-        uint32_t n = l->offsets[at + 1] - l->offsets[at];
-        memcpy(b->ids + b->offsets[i], l->ids + l->offsets[at], n * sizeof *b->ids);
-        b->offsets[i + 1] = b->offsets[i] + (int32_t)n;
+        b->offsets[i + 1] = b->offsets[i] +
+                            copy_tokens(l, at, train, epoch, b->ids + b->offsets[i]);
     }
     for (int s = 0; s < l->n_text_sets && rc == 0; s++) {
         size_t dim = featureset_spec(l->text_set[s])->dim;
@@ -480,7 +499,8 @@ int loader_fill(struct loader *l, enum corpus_split split, enum loader_kind kind
         l->caption_at[i] = list->pairs[index[i]].caption;
     }
     if (kind != LOADER_CAPTIONS) rc = fill_images(l, split == SPLIT_TRAIN, epoch, b, err);
-    if (rc == 0 && kind != LOADER_IMAGES) rc = fill_captions(l, b, err);
+    if (rc == 0 && kind != LOADER_IMAGES)
+        rc = fill_captions(l, split == SPLIT_TRAIN, epoch, b, err);
     if (rc == 0 && kind == LOADER_PAIRS) fill_cells(l, b);
     return rc;
 }

@@ -40,6 +40,7 @@ struct loader_options {
     const struct preprocess *preprocess; /* without an image set to replay: the student's own; NULL */
     int n_views;           /* at most; 0: all that every image set has */
     bool augment;          /* flip and mild random crop of the student's pixels; the target stays view 0 */
+    double token_drop;     /* chance that a token of a train caption is left out, drawn anew every epoch; bos and eos stay */
     const struct tokenizer *tokenizer; /* borrowed; NULL without captions */
     int max_tokens;
     const char *const *languages; /* NULL: all */

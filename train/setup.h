@@ -39,6 +39,7 @@ struct setup_options {
     int vocab_size;                  /* > 0: a tokenizer may be trained on the train captions */
     int n_views;
     bool augment;
+    double token_drop; /* chance that a token of a train caption is left out, drawn anew every epoch; 0 */
     uint64_t seed, pixel_bytes;
     enum numerics numerics;
 };
