@@ -67,6 +67,8 @@ int run_begin(struct run *r, bool keep_best, struct error *err)
     int rc = add_part(r, &s->image, &r->best_weights[0], keep_best, err);
     if (rc == 0) rc = add_part(r, &s->text, &r->best_weights[1], keep_best, err);
     if (rc == 0) rc = add_block(r, "weights", "temperature", s->scale.w, s->scale.n_floats, err);
+    r->best_scale = s->scale.w[0];
+    if (rc == 0 && keep_best) rc = add_block(r, "best", "temperature", &r->best_scale, 1, err);
     for (int i = 0; i < s->optimiser.n_blocks && rc == 0; i++) {
         struct optimiser_block *b = &s->optimiser.block[i];
         rc = add_block(r, "moment 1", b->name, b->m, b->params->n_floats, err);
@@ -119,6 +121,8 @@ int run_save(struct run *r, struct error *err)
 
 static void copy_best(struct run *r, const struct run_stage *stage, bool back)
 {
+    float *scale = r->student->scale.w;
+    *(back ? scale : &r->best_scale) = *(back ? &r->best_scale : scale);
     for (int i = 0; i < 2; i++) {
         struct student_part *p = stage->part[i];
         float *best = p ? r->best_weights[p->is_text] : NULL;

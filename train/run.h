@@ -64,6 +64,7 @@ struct run {
     struct json *done;       /* summaries of finished stages, an array */
     /* Private: */
     float *best_weights[2];  // image, text: the tower's floats
+    float best_scale;        /* logit_scale beside them */
     uint32_t *order;
     struct loader_batch batch;
 };
