@@ -74,7 +74,7 @@ $(build)/clipstill: $(cli_obj) $(lib)
 .PRECIOUS: $(build)/%.c.o $(build)/tests/test_%
 -include $(shell find $(build) -name '*.d' 2>/dev/null)
 
-.PHONY: clipstill lib deps sample-corpus demo test test-long bench install uninstall format readme clean help
+.PHONY: clipstill lib deps sample-corpus sample-teacher demo test test-long bench install uninstall format readme clean help
 clipstill: $(build)/clipstill ## build ./clipstill
 	@cp -f $< $@.tmp-make && mv -f $@.tmp-make $@
 
@@ -102,7 +102,15 @@ corpus_obj := $(patsubst %,$(build)/samples/%.c.o,make_corpus cldr scene imagefi
 $(build)/samples/scene.c.o: CFLAGS_ALL += -I/usr/include/freetype2
 
 $(build)/samples/make_corpus: $(corpus_obj)
-	$(CC) $(CFLAGS_ALL) $^ $(LDLIBS) -lfreetype -o $@
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ $(LDLIBS) -lfreetype -o $@
+
+$(build)/samples/tiny_teacher: $(build)/samples/tiny_teacher.c.o $(lib)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $< $(lib) $(LDLIBS) -o $@
+
+sample-teacher: clipstill $(build)/samples/tiny_teacher ## train samples/teacher again (minutes)
+	samples/train_tiny_teacher.sh ./clipstill $(build)/samples/tiny_teacher
 
 sample-corpus: $(build)/samples/make_corpus ## make samples/corpus again (needs libfreetype-dev, fonts-noto-color-emoji, unicode-cldr-core)
 	rm -rf samples/corpus/images samples/corpus/broken
