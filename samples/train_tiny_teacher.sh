@@ -20,6 +20,6 @@ text=text:width=128,layers=3,heads=4,tokens=62,act=gelu,pooling=cls,embed=0
 "$clipstill" ingest "$work/cache" samples/corpus/public.tsv samples/corpus/field.tsv --classes samples/corpus/classes.json || [ $? -eq 3 ]
 [ -d "$work/begun" ] || "$tiny_teacher" begin "$work/cache" "$image" "$text" 128 1600 $seed "$work/begun"
 "$clipstill" align "$work/cache" --init "$work/begun" --out "$work/trained" --augment --numerics bf16 --seed $seed \
-    --epochs 20 --batch 128 --lr 1e-3 --weight-decay 0.05
+    --epochs 15 --batch 128 --lr 1e-3 --weight-decay 0.05
 rm -rf samples/teacher/*.json samples/teacher/model.safetensors samples/teacher/sentencepiece.bpe.model
 "$tiny_teacher" finish "$work/trained" samples/teacher
