@@ -62,7 +62,8 @@ void command_log_run(const struct command *c, const char *cache, struct json *co
     struct error err = {0};
     struct json *settings = command_settings(c);
     if (runlog_write(cache, c->name, CLIPSTILL_VERSION, settings, counts,
-                     command_exit_code(rc, progress_signal()), &err) < 0)
+                     command_exit_code(rc, progress_signal()), &err) < 0 &&
+        rc != ERR_NOSPACE) /* which says enough */
         progress_say("clipstill: the run's manifest was not written: %s", err.text);
     json_free(settings);
     json_free(counts);

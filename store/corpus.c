@@ -63,7 +63,10 @@ int corpus_open(struct corpus **out, const char *cache, enum corpus_mode mode, s
     if (rc < 0) goto done;
     rc = record_check_format(c, err);
     if (rc == 0 && mode == CORPUS_READ)
-        rc = error_set(err, ERR_INCOMPATIBLE, "%s: is not a clipstill corpus", c->folder);
+        rc = error_set(
+            err, ERR_NOT_FOUND,
+            "%s: the making of this corpus was cut short; clipstill ingest makes it anew",
+            c->folder);
     if (rc < 0) goto done;
     if (rc == 0) {
         kv_abort(c->txn);

@@ -4,13 +4,17 @@
  * - an environment is opened once a process: `environments`, a list under one mutex (a forked child ignores its parent's);
  * - the map is resized only while no transaction of the process is open: counted in struct kv under the same mutex;
  * - a full map ends a transaction: `grow_and_replay`;
- * - pages that were freed in the transaction that made them are never written, so that a healthy file may end before its last page:
- *   `keep_length` extends it after such a commit, and a file that is shorter at opening has been cut.
+ * - pages that were freed in the transaction that made them are never written, so that a healthy file could end before its last page:
+ *   `stretch` makes the file as long as the map before a commit, and `trim` cuts it to its last page afterwards, so that at no moment
+ *   it is shorter than its head says, and a file that is shorter at opening has been cut;
+ * - the table of readers is a mapped file that starts as a hole: on a full disk a touch of it would be SIGBUS, so `reserve_readers`
+ *   gives it its blocks first.
  * Readers map far more than there is: address space costs nothing, and they need not follow every growth.
  */
 #include "store/kv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <string.h>
@@ -27,6 +31,7 @@
 #define DATA_FILE      "data.mdb"
 #define MAX_TABLES     16
 #define MAX_READERS    510
+#define READERS_BYTES  32768 /* at least what LMDB needs for MAX_READERS */
 #define FIRST_MAP      ((uint64_t)64 << 20)
 #define READER_RESERVE ((uint64_t)64 << 30) /* address space a reader maps beyond the file */
 #define DISK_SLACK     ((uint64_t)1 << 20)  /* bytes left free on the disk by a commit */
@@ -154,19 +159,42 @@ static int check_length(struct kv *kv, struct error *err)
         kv->folder, (unsigned long long)claimed, (unsigned long long)found);
 }
 
-/* After a commit; see the head of this file. */
-static int keep_length(struct kv *kv, struct error *err)
+/* Before a commit: the file as long as the map, a hole at its end. A file system that cannot leaves things as they are. */
+static void stretch(struct kv *kv)
 {
-    if (check_length(kv, NULL) == 0) return 0;
+    mdb_filehandle_t fd;
+    if (mdb_env_get_fd(kv->env, &fd) == 0 && kv_file_bytes(kv) < kv_map_bytes(kv))
+        (void)!ftruncate(fd, (off_t)kv_map_bytes(kv));
+}
+
+/* After it, and after one that failed: the file ends with the last page that a commit speaks of. */
+static int trim(struct kv *kv, struct error *err)
+{
     MDB_envinfo info;
     MDB_stat stat_;
     mdb_filehandle_t fd;
     mdb_env_info(kv->env, &info);
     mdb_env_stat(kv->env, &stat_);
     mdb_env_get_fd(kv->env, &fd);
-    if (ftruncate(fd, (off_t)((info.me_last_pgno + 1) * stat_.ms_psize)) < 0 || fsync(fd) < 0)
-        return error_errno(err, "%s/" DATA_FILE ": extending", kv->folder);
+    if (ftruncate(fd, (off_t)((info.me_last_pgno + 1) * stat_.ms_psize)) < 0)
+        return error_errno(err, "%s/" DATA_FILE ": setting its length", kv->folder);
     return 0;
+}
+
+/* ERR_NOSPACE, or 0: what else may be wrong with the file is LMDB's to say. */
+static int reserve_readers(const char *folder, struct error *err)
+{
+    struct stat st;
+    int rc = 0;
+    char *path = file_join(folder, "lock.mdb", err);
+    if (!path) return ERR_NOMEM;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_blocks * 512 < READERS_BYTES &&
+        fallocate(fd, 0, 0, READERS_BYTES) < 0 && (errno == ENOSPC || errno == EDQUOT))
+        rc = error_errno(err, "%s: making room for readers", path);
+    if (fd >= 0) close(fd);
+    memory_free(path);
+    return rc;
 }
 
 /* mdb_env_open with a map of `map_bytes` (0: as stored). Leaves env NULL on failure. */
@@ -195,6 +223,11 @@ static int open_tables(struct kv *kv, struct error *err)
     for (int i = 0; !rc && i < kv->n_tables; i++) {
         rc = mdb_dbi_open(txn, kv->tables[i], kv->mode == KV_READ ? 0 : MDB_CREATE, &kv->dbi[i]);
         if (rc != MDB_NOTFOUND && rc != MDB_INCOMPATIBLE) continue;
+        MDB_stat main_table = {.ms_entries = 1};
+        if (mdb_env_stat(kv->env, &main_table) == 0 && main_table.ms_entries == 0) {
+            mdb_txn_abort(txn); /* its making was cut short before the first commit */
+            return error_set(err, ERR_NOT_FOUND, "%s: there is no store here yet", kv->folder);
+        }
         mdb_txn_abort(txn);
         return error_set(err, ERR_INCOMPATIBLE,
                          "%s: has no table \"%s\": not made by this version of clipstill",
@@ -230,6 +263,8 @@ static int open_checked(struct kv *kv, const char *data_path, uint64_t first_map
     } else {
         mdb_rc = open_environment(kv, size ? 0 : first_map);
     }
+    if (mdb_rc && kv->mode != KV_READ && size == 0)
+        unlink(data_path); /* half a head, of a full disk: it would look like a cut file */
     if (mdb_rc) return fail(kv->folder, "opening the store", mdb_rc, err);
     int rc = check_length(kv, err);
     if (rc < 0) return rc;
@@ -259,9 +294,10 @@ int kv_open(struct kv **out, const char *folder, const struct kv_config *config,
     data_path = file_join(folder, DATA_FILE, err);
     if (!data_path) rc = ERR_NOMEM;
     if (rc == 0 && config->mode != KV_READ) rc = file_make_folder(folder, err);
-    if (rc == 0 && config->mode == KV_READ && !file_exists(data_path))
+    if (rc == 0 && config->mode == KV_READ && file_size(data_path) == 0)
         rc = error_set(err, ERR_NOT_FOUND, "%s: there is no store here", folder);
     if (rc == 0) rc = refuse_network(folder, err);
+    if (rc == 0) rc = reserve_readers(folder, err);
     if (rc < 0) goto done;
     struct kv *other = already_open(data_path);
     if (other) {
@@ -494,12 +530,14 @@ int kv_commit(struct kv_txn *t, struct error *err)
     else
         rc = check_space(kv, err);
     while (rc == 0 && mdb_rc == MDB_MAP_FULL) {
+        stretch(kv);
         mdb_rc = mdb_txn_commit(t->txn);
         t->txn = NULL;
         if (mdb_rc == MDB_MAP_FULL) rc = grow_and_replay(t, err);
     }
     if (rc == 0 && mdb_rc) rc = fail(kv->folder, "committing", mdb_rc, err);
-    if (rc == 0) rc = keep_length(kv, err);
+    int trimmed = t->txn ? 0 : trim(kv, rc < 0 ? NULL : err);
+    if (rc == 0) rc = trimmed;
     if (t->txn) mdb_txn_abort(t->txn);
     end(t);
     return rc;

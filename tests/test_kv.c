@@ -320,6 +320,50 @@ TEST(kv_refuses_other_formats)
     drop_folder();
 }
 
+/* A tail that was made and freed in one transaction, so that its pages are never written; then a crash right after the commit's
+ * write must not leave a file that looks cut: during the commit it is as long as the map, afterwards as its head says. */
+TEST(kv_file_is_never_shorter_than_its_head)
+{
+    struct error err;
+    struct kv *kv;
+    struct kv_txn *txn;
+    char path[100];
+    make_folder();
+    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    struct kv_config write = config(KV_WRITE), read = config(KV_READ);
+    CHECK_OK(kv_open(&kv, folder, &write, &err), &err);
+    CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
+    for (int i = 0; i < 20; i++) CHECK_OK(put_number(txn, i, 30000, &err), &err);
+    uint32_t key[2];
+    for (int i = 5; i < 20; i++) {
+        struct kv_cursor *cur;
+        struct kv_bytes k, v;
+        CHECK_OK(kv_cursor_open(txn, A, &cur, &err), &err);
+        CHECK_EQ(kv_cursor_last(cur, &k, &v, &err), 1);
+        size_t n = k.n < sizeof key ? k.n : sizeof key;
+        memcpy(key, k.bytes, n);
+        kv_cursor_close(cur);
+        CHECK_OK(kv_delete(txn, A, key, n, &err), &err);
+    }
+    CHECK_OK(kv_commit(txn, &err), &err);
+    uint64_t length = file_size(path), map = kv_map_bytes(kv);
+    kv_close(kv);
+    CHECK(length < map && length >= 5 * 30000);
+    /* as a crash before the trimming leaves it */
+    CHECK_EQ(truncate(path, (off_t)map), 0);
+    CHECK_OK(kv_open(&kv, folder, &read, &err), &err);
+    kv_close(kv);
+    CHECK_OK(kv_open(&kv, folder, &write, &err), &err);
+    CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
+    CHECK_OK(put_number(txn, 5, 30000, &err), &err);
+    CHECK_OK(kv_commit(txn, &err), &err);
+    CHECK(file_size(path) < map);
+    kv_close(kv);
+    CHECK_OK(kv_open(&kv, folder, &read, &err), &err);
+    kv_close(kv);
+    drop_folder();
+}
+
 TEST(kv_wants_its_tables)
 {
     static const char *const others[] = {"a", "missing"};
@@ -385,6 +429,15 @@ TEST(kv_full_disk_is_an_error_and_loses_nothing)
     CHECK(number_is_right(txn, 42, 30000));
     kv_abort(txn);
     kv_close(kv);
+    /* with no byte left a new store is refused, and its lock file is no trap */
+    snprintf(inner, sizeof inner, "%s/rest", folder);
+    static const char zeros[4096];
+    FILE *rest = fopen(inner, "w");
+    setvbuf(rest, NULL, _IONBF, 0);
+    while (fwrite(zeros, sizeof zeros, 1, rest) == 1) continue;
+    fclose(rest);
+    snprintf(inner, sizeof inner, "%s/new", folder);
+    CHECK_EQ(kv_open(&kv, inner, &write, &err), ERR_NOSPACE);
     umount(folder);
     drop_folder();
 }
