@@ -134,6 +134,29 @@ TEST(damage_is_seen)
     clean();
 }
 
+TEST(a_second_run_waits_and_leftovers_go)
+{
+    fresh();
+    struct error err = {0};
+    struct json *s = settings(1e-3, "aa");
+    struct checkpoint first, second;
+    CHECK_OK(checkpoint_open(&first, out, s, &err), &err);
+    CHECK_EQ(checkpoint_open(&second, out, s, &err), ERR_LOCKED);
+    CHECK_HAS(err.text, out);
+    checkpoint_close(&second);
+    char a[120], b[120];
+    snprintf(a, sizeof a, "%s/model.safetensors.tmp-1", out);
+    snprintf(b, sizeof b, "%s/checkpoint/state.tmp-1", out);
+    CHECK_OK(file_write(a, "half", 4, &err), &err);
+    CHECK_OK(file_write(b, "half", 4, &err), &err);
+    checkpoint_close(&first);
+    CHECK_OK(checkpoint_open(&second, out, s, &err), &err);
+    CHECK(!file_exists(a) && !file_exists(b));
+    checkpoint_close(&second);
+    json_free(s);
+    clean();
+}
+
 TEST(a_finished_run_is_a_hit)
 {
     fresh();

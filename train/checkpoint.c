@@ -9,6 +9,7 @@
 
 #include "store/digest.h"
 #include "store/file.h"
+#include "store/lock.h"
 #include "store/memory.h"
 
 #define MAGIC     "CLIPCKPT"
@@ -130,28 +131,60 @@ static int look_at_run(struct checkpoint *k, struct error *err)
     return rc;
 }
 
+/* What a killed run had begun to write (file_write's names); under the lock, so that nobody else is writing. */
+static int remove_leftovers(const char *folder, struct error *err)
+{
+    char **names = NULL;
+    size_t n = 0;
+    int rc = file_list(folder, &names, &n, err);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        if (!strstr(names[i], ".tmp-")) continue;
+        char *path = file_join(folder, names[i], err);
+        if (!path) rc = ERR_NOMEM;
+        if (path && unlink(path) < 0)
+            rc = error_errno(err, "%s: a killed run's leftover cannot be removed", path);
+        memory_free(path);
+    }
+    memory_free(names);
+    return rc;
+}
+
+/* Under the lock. */
+static int look_at_start(struct checkpoint *k, struct error *err)
+{
+    int rc = remove_leftovers(k->out, err);
+    if (rc == 0) rc = remove_leftovers(k->folder, err);
+    if (rc < 0 || file_exists(k->state_path)) return rc < 0 ? rc : look_at_state(k, err);
+    char *model = file_join(k->out, "config.json", err);
+    if (!model) return ERR_NOMEM;
+    if (file_exists(model))
+        rc = error_set(err, ERR_EXISTS,
+                       "%s holds a model that is no run of this command; choose another folder",
+                       k->out);
+    memory_free(model);
+    return rc;
+}
+
 int checkpoint_open(struct checkpoint *k, const char *out, const struct json *settings,
                     struct error *err)
 {
     *k = (struct checkpoint){.settings = settings};
     int rc = make_paths(k, out, err);
     if (rc < 0) return rc;
-    if (file_exists(k->run_path)) {
+    bool had_folder = file_is_folder(k->folder);
+    if (!file_exists(k->run_path) || had_folder) {
+        rc = file_make_folder(k->folder, err);
+        if (rc == 0) rc = lock_take(&k->lock, k->folder, err);
+        if (rc < 0) return rc;
+    }
+    if (file_exists(k->run_path)) { /* perhaps finished while the lock was asked for */
         rc = look_at_run(k, err);
-        if (rc == 0)
-            rc = file_remove_folder(k->folder, err); /* killed between the two last steps */
+        if (rc == 0) rc = file_remove_folder(k->folder, err); /* killed between the last steps */
         return rc;
     }
-    if (file_exists(k->state_path)) return look_at_state(k, err);
-    char *model = file_join(out, "config.json", err);
-    if (!model) return ERR_NOMEM;
-    bool is_model = file_exists(model);
-    memory_free(model);
-    if (is_model)
-        return error_set(err, ERR_EXISTS,
-                         "%s holds a model that is no run of this command; choose another folder",
-                         out);
-    return file_make_folder(k->folder, err);
+    rc = look_at_start(k, err);
+    int removed = rc < 0 && !had_folder ? file_remove_folder(k->folder, NULL) : 0;
+    return rc < 0 ? rc : removed;
 }
 
 void checkpoint_close(struct checkpoint *k)
@@ -165,6 +198,7 @@ void checkpoint_close(struct checkpoint *k)
     memory_free(k->bytes);
     json_free(k->progress);
     json_free(k->summary);
+    lock_release(k->lock);
     *k = (struct checkpoint){0};
 }
 
@@ -315,6 +349,7 @@ int checkpoint_curve(struct checkpoint *k, const struct json *point, struct erro
     int rc = 0;
     /* The first line of a run replaces what a killed run without a checkpoint may have left. */
     int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (k->n_curve_bytes ? O_APPEND : O_TRUNC);
+    errno = ENOSPC; /* for a write that is cut short without an error of its own */
     int fd = open(k->curve_path, flags, 0666);
     if (fd < 0 || write(fd, text, n) != (ssize_t)n || fdatasync(fd) < 0)
         rc = error_errno(err, "%s: cannot write the learning curve", k->curve_path);

@@ -7,6 +7,7 @@
  *
  *   OUT/checkpoint/pinned   the run's record lists, written once before the first state
  *   OUT/checkpoint/state    "CLIPCKPT", u32 version, u64 JSON length, JSON, blocks, SHA-256 of all before it
+ *   OUT/checkpoint/writer.lock   held while the run lives: a second run into OUT is ERR_LOCKED
  *   OUT/curve.jsonl         the learning curve; cut back to the checkpoint's point on resume
  *   OUT/run.json            settings and summary of a finished run: the same command again is a hit
  *
@@ -26,9 +27,12 @@
 
 #define CHECKPOINT_MAX_BLOCKS 48
 
+struct lock;
+
 struct checkpoint {
     char *out, *folder, *state_path, *pinned_path, *curve_path, *run_path; /* owned */
     const struct json *settings; /* borrowed */
+    struct lock *lock;           /* on folder */
     struct json *progress;       /* of the state found; NULL when none */
     struct json *summary;        /* of a finished run; NULL when none */
     char *bytes;                 /* the state found, until restored */
@@ -43,7 +47,7 @@ struct checkpoint {
 };
 
 /* Reads what is there. k->summary != NULL: finished with these settings, nothing to do. k->progress != NULL: to be resumed. Other settings: ERR_EXISTS. A
- * damaged state: ERR_CORRUPT. OUT with a model but without our files: ERR_EXISTS. */
+ * damaged state: ERR_CORRUPT. Another process at work in OUT: ERR_LOCKED. OUT with a model but without our files: ERR_EXISTS. */
 int checkpoint_open(struct checkpoint *k, const char *out, const struct json *settings, struct error *err) MUST_CHECK;
 void checkpoint_close(struct checkpoint *k);
 /* Names memory that belongs to the state; at stays the caller's. */
