@@ -3,6 +3,8 @@
 # failed or was skipped, and ends with "N passed, N failed, N skipped". A program that dies, hangs or prints no test counts as a failure.
 # usage: run.sh TIMEOUT_S PROGRAM...
 set -u
+# a busy machine: threads that wait must not spin on the cores that the others need
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 limit=$1; shift
 passed=0; failed=0; skipped=0
 for t in "$@"; do
