@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_NAMES 256
@@ -130,6 +131,11 @@ static void print_system(const struct json *rows, const struct key *k, const str
     fputc('\n', out);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static void print_table(const struct json *rows, const struct key *k, FILE *out)
 {
     struct names systems = {.n = 0}, groups = {.n = 0};
@@ -140,6 +146,7 @@ static void print_table(const struct json *rows, const struct key *k, FILE *out)
         add_name(&systems, field(row, "system"));
         add_name(&groups, field(row, "group"));
     }
+    qsort(groups.name, (size_t)groups.n, sizeof *groups.name, by_name); /* the same columns in every table */
     for (int s = 0; s < systems.n; s++)
         if (width(systems.name[s]) + 2 > name_width) name_width = width(systems.name[s]) + 2;
     print_title(k, out);
