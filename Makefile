@@ -17,9 +17,19 @@ endif
 ifeq ($(origin CXX),default)
 CXX := g++
 endif
+# clang brings no OpenMP of its own: its headers and runtime are a package more
+ifneq ($(findstring clang,$(CC)),)
+compiler_packages := clang libomp-dev
+ifneq ($(shell echo '#include <omp.h>' | $(CC) -fopenmp -x c -E - >/dev/null 2>&1 && echo found),found)
+ifeq ($(filter deps test demo bench clean help,$(MAKECMDGOALS)),)
+$(error $(CC) finds no OpenMP: apt-get install clang libomp-dev, or make CC=$(CC) deps)
+endif
+endif
+endif
 san     := $(strip $(SAN))
 warn    := -Wall -Wextra -Wshadow -Wvla -Wpointer-arith $(if $(filter yes,$(strip $(WERROR))),-Werror)
-common  := $(O) -g -fno-math-errno -fno-trapping-math -fopenmp -I. $(warn) $(if $(san),-fsanitize=$(san) -fno-omit-frame-pointer)
+# no contraction to fused multiply-add behind our back: a sum is the same whatever -march and compiler
+common  := $(O) -g -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp -I. $(warn) $(if $(san),-fsanitize=$(san) -fno-omit-frame-pointer)
 CFLAGS_ALL   := -std=c11 -D_GNU_SOURCE $(common) -Wstrict-prototypes -Wmissing-prototypes $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(common) $(CXXFLAGS)
 LDLIBS  := -llmdb -lzstd -ljpeg -lwebp -lwebpdemux -lspng -licuuc -licui18n -licudata -larchive -ljansson -lcrypto \
@@ -81,7 +91,7 @@ clipstill: $(build)/clipstill ## build ./clipstill
 lib: $(lib) ## build the library only
 
 deps: ## install missing Debian packages (DEPS=no: skip)
-	@$(if $(filter no,$(strip $(DEPS))),true,.ci/deps)
+	@$(if $(filter no,$(strip $(DEPS))),true,.ci/deps $(compiler_packages))
 
 # demo and test build in a second make, after the packages are there
 demo: deps ## the main job on the sample corpus, in under four minutes

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/codec.h"
 #include "store/memory.h"
 
 #define MAGIC          "\x93NUMPY"
@@ -182,11 +183,12 @@ void npy_close(struct npy *a)
     *a = (struct npy){0};
 }
 
-#define CONVERT(ctype)                                                                             \
+/* out[i] = value: an expression of x, the i-th number of the row at src. */
+#define CONVERT(ctype, value)                                                                      \
     for (uint64_t i = 0; i < n; i++) {                                                             \
         ctype x;                                                                                   \
         memcpy(&x, src + i * sizeof x, sizeof x);                                                  \
-        out[i] = (float)x;                                                                         \
+        out[i] = value;                                                                            \
     }
 
 void npy_row_f32(const struct npy *a, uint64_t row, float *out)
@@ -194,12 +196,12 @@ void npy_row_f32(const struct npy *a, uint64_t row, float *out)
     uint64_t n = a->n_cols;
     const uint8_t *src = a->data + row * n * types[a->type].size;
     switch (a->type) {
-    case NPY_F16: CONVERT(_Float16) break;
+    case NPY_F16: CONVERT(uint16_t, codec_float_of(x)) break;
     case NPY_F32: memcpy(out, src, n * sizeof *out); break;
-    case NPY_F64: CONVERT(double) break;
-    case NPY_U8: CONVERT(uint8_t) break;
-    case NPY_I32: CONVERT(int32_t) break;
-    case NPY_I64: CONVERT(int64_t) break;
+    case NPY_F64: CONVERT(double, (float)x) break;
+    case NPY_U8: CONVERT(uint8_t, (float)x) break;
+    case NPY_I32: CONVERT(int32_t, (float)x) break;
+    case NPY_I64: CONVERT(int64_t, (float)x) break;
     }
 }
 
