@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/progress.h"
+#include "store/file.h"
 #include "store/memory.h"
 #include "store/runlog.h"
 
@@ -60,6 +61,10 @@ struct json *command_settings(const struct command *c)
 void command_log_run(const struct command *c, const char *cache, struct json *counts, int rc)
 {
     struct error err = {0};
+    if (rc < 0 && !file_is_folder(cache)) { /* a mistyped name makes no cache */
+        json_free(counts);
+        return;
+    }
     struct json *settings = command_settings(c);
     if (runlog_write(cache, c->name, CLIPSTILL_VERSION, settings, counts,
                      command_exit_code(rc, progress_signal()), &err) < 0 &&

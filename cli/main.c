@@ -1,6 +1,9 @@
 /* clipstill: finds the command, parses its options, runs it, maps what it returned to the exit code. */
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/progress.h"
@@ -76,15 +79,22 @@ static int run_command(int argc, char **argv, struct error *err)
     return c->run(c, err);
 }
 
-int main(int argc, char **argv)
+/* A standard stream that the caller closed would be the next file that is opened, and an answer would be printed into a store. For
+ * reading only, so that writing still fails. */
+static void keep_standard_streams(void)
 {
-    struct error err = {0};
-    if (argc < 2) {
-        print_overview(stderr);
-        return 2;
-    }
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd) _exit(1);
+}
+
+/* Everything that begins with a word of its own. */
+static int run_word(int argc, char **argv, struct error *err)
+{
     const char *word = argv[1];
-    if (!strcmp(word, "--version")) return printf("clipstill %s\n", CLIPSTILL_VERSION) < 0;
+    if (!strcmp(word, "--version")) {
+        printf("clipstill %s\n", CLIPSTILL_VERSION);
+        return 0;
+    }
     if (!strcmp(word, "help") && argc > 2 && argv[2][0] == '-') return print_reference(argv[2]);
     if (!strcmp(word, "help") && argc > 2) {
         argv[1] = argv[2];
@@ -93,12 +103,23 @@ int main(int argc, char **argv)
         print_overview(stdout);
         return 0;
     }
-    int rc = run_command(argc, argv, &err);
-    progress_end();
-    if (rc < 0) fprintf(stderr, "clipstill: %s\n", *err.text ? err.text : error_word(rc));
-    if (rc >= 0 && (fflush(stdout) || ferror(stdout))) {
-        fprintf(stderr, "clipstill: could not write the answer to standard output\n");
-        rc = ERR_IO;
+    return run_command(argc, argv, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = {0};
+    keep_standard_streams();
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, like a full disk */
+    if (argc < 2) {
+        print_overview(stderr);
+        return 2;
     }
+    int rc = run_word(argc, argv, &err);
+    progress_end();
+    bool is_lost = fflush(stdout) || ferror(stdout);
+    if (is_lost && (rc >= 0 || !*err.text))
+        rc = error_set(&err, ERR_IO, "the answer could not be written to standard output");
+    if (rc < 0) fprintf(stderr, "clipstill: %s\n", *err.text ? err.text : error_word(rc));
     return command_exit_code(rc, progress_signal());
 }

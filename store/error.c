@@ -28,7 +28,8 @@ static int code_of_errno(int e)
 {
     switch (e) {
     case ENOSPC:
-    case EDQUOT: return ERR_NOSPACE;
+    case EDQUOT:
+    case EFBIG: return ERR_NOSPACE; /* a limit on the size of files */
     case ENOMEM: return ERR_NOMEM;
     case ENOENT: return ERR_NOT_FOUND;
     default: return ERR_IO;

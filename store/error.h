@@ -48,7 +48,7 @@ struct error {
  * `return error_set(err, ERR_DATA, "%s: ...", path);`. */
 int error_set(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* As error_set, with ": strerror(errno)" appended; ENOSPC and EDQUOT become ERR_NOSPACE, ENOMEM
+/* As error_set, with ": strerror(errno)" appended; ENOSPC, EDQUOT and EFBIG become ERR_NOSPACE, ENOMEM
  * ERR_NOMEM, ENOENT ERR_NOT_FOUND, anything else ERR_IO. Returns that code. */
 int error_errno(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

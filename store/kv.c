@@ -535,6 +535,7 @@ int kv_commit(struct kv_txn *t, struct error *err)
         t->txn = NULL;
         if (mdb_rc == MDB_MAP_FULL) rc = grow_and_replay(t, err);
     }
+    if (rc == 0 && mdb_rc == EIO) rc = check_space(kv, err); /* LMDB's word for half a write */
     if (rc == 0 && mdb_rc) rc = fail(kv->folder, "committing", mdb_rc, err);
     int trimmed = t->txn ? 0 : trim(kv, rc < 0 ? NULL : err);
     if (rc == 0) rc = trimmed;
