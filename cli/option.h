@@ -1,13 +1,16 @@
-/* One option table a command: it feeds the parser, ranges, --help, the manual page and the README block.
+/* One option table a command: it feeds the parser, ranges, --help, the manual page and the README
+ * block.
  *
  *     static const struct option table[] = {
  *         {"batch", 0, OPTION_INT, "N", "records a step", 1, 65536, NULL, &batch},
- *         {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of products", 0, 0, "auto|f32|bf16", &numerics},
+ *         {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of products", 0, 0, "auto|f32|bf16",
+ *          &numerics},
  *     };
  *     rc = option_parse(&command, argc, argv, &err);   // fills command.positional, .n_positional
  *
- * The value a target holds before parsing is its default and is printed by --help. Long names, --name VALUE or --name=VALUE;
- * short only -h -v -q -j -n -o; `--` ends options. Errors are ERR_USAGE: they quote the bad text and offer the nearest name.
+ * The value a target holds before parsing is its default and is printed by --help. Long names,
+ * --name VALUE or --name=VALUE; short only -h -v -q -j -n -o; `--` ends options. Errors are
+ * ERR_USAGE: they quote the bad text and offer the nearest name.
  */
 #ifndef CLI_OPTION_H
 #define CLI_OPTION_H

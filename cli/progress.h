@@ -1,13 +1,14 @@
-/* What cli/ gives a stage as its struct report: a progress line on a terminal (at most six times a second), JSON lines when asked, warnings
- * on stderr, and the signal flag. One a process; main thread.
+/* What cli/ gives a stage as its struct report: a progress line on a terminal (at most six times a
+ * second), JSON lines when asked, warnings on stderr, and the signal flag. One a process; main
+ * thread.
  */
 #ifndef CLI_PROGRESS_H
 #define CLI_PROGRESS_H
 
 #include "store/report.h"
 
-/* Installs handlers for SIGINT, SIGTERM, SIGUSR1 and SIGHUP: the first asks the stage to stop after a clean commit, a second one ends the
- * process at once. Borrowed; lives as long as the process. */
+/* Installs handlers for SIGINT, SIGTERM, SIGUSR1 and SIGHUP: the first asks the stage to stop after
+ * a clean commit, a second one ends the process at once. Borrowed; lives as long as the process. */
 const struct report *progress_start(void);
 /* Ends the line on the terminal. */
 void progress_end(void);

@@ -1,5 +1,5 @@
-/* How many threads this process may use: the least of affinity, the cgroup's CPU quota (rounded up) and --threads.
- * Sets OpenMP's count; a result never depends on it.
+/* How many threads this process may use: the least of affinity, the cgroup's CPU quota (rounded up)
+ * and --threads. Sets OpenMP's count; a result never depends on it.
  */
 #ifndef CLI_THREADS_H
 #define CLI_THREADS_H

@@ -1,17 +1,20 @@
-/* The execution of a network by one thread: an arena for activations, a tape for the backward pass, oneDNN primitives.
+/* The execution of a network by one thread: an arena for activations, a tape for the backward pass,
+ * oneDNN primitives.
  *
- *     struct exec *e = exec_new(EXEC_INFER, NUMERICS_F32, &err);      // one a thread, made before the parallel region
+ *     struct exec *e = exec_new(EXEC_INFER, NUMERICS_F32, &err); // one a thread, made serially
  *     exec_bind(e, &tower->params, tower->packed);
  *     struct value *y = op_linear(e, x, w, b);                         // featurize/op.h
- *     if (exec_failed(e, &err)) ...                                    // errors are sticky: ops on NULL give NULL
- *     exec_reset(e);                                                   // forgets values and tape, keeps the memory
+ *     if (exec_failed(e, &err)) ... // errors are sticky: ops on NULL give NULL
+ *     exec_reset(e); // forgets values and tape, keeps the memory
  *
- * Parallelism lies outside: a batch is cut into fixed micro-batches (never depending on the number of threads), each run by one
- * thread on its own exec from beginning to end; oneDNN runs with one thread a call. So results do not depend on thread count. Nothing here
- * mallocs inside a micro-batch: the arena is a reserved address range that is touched as it is used.
+ * Parallelism lies outside: a batch is cut into fixed micro-batches (never depending on the number
+ * of threads), each run by one thread on its own exec from beginning to end; oneDNN runs with one
+ * thread a call. So results do not depend on thread count. Nothing here mallocs inside a
+ * micro-batch: the arena is a reserved address range that is touched as it is used.
  *
- * A value is a row-major f32 matrix: tokens (sum of T, D), pictures channels-last (B*H*W, C), sequences concatenated without padding.
- * EXEC_INFER: no tape; exec_mark/exec_release give memory back inside a forward pass. EXEC_TRAIN: every op records a node; batch norm uses the
+ * A value is a row-major f32 matrix: tokens (sum of T, D), pictures channels-last (B*H*W, C),
+ * sequences concatenated without padding. EXEC_INFER: no tape; exec_mark/exec_release give memory
+ * back inside a forward pass. EXEC_TRAIN: every op records a node; batch norm uses the
  * micro-batch's statistics. train/backward.h walks the tape.
  * Library: none here (oneDNN lives behind featurize/gemm.h and featurize/conv.h).
  */

@@ -6,12 +6,15 @@
  *     rc = featurize_run("cache", &o, report, &r, &err);
  *     featurize_result_release(&r);
  *
- * A tap is kept in the set of its name ("image.final", "text.block3.mean"; with prefix "m18" in "m18.image.final"), made on first use with its fingerprint.
- * All taps of a tower come from one forward pass; only what is missing is computed, so that the same command resumes, adds what is new and extends
- * the views. A set of another teacher, preprocessing, storage, ... is refused by the component's name, never mixed.
- * Invariants: every batch is committed before the next is computed; after kill -9 at most one batch is lost. Results do not depend on the number of
- * threads, on batches or on what was there before.
- * Errors: ERR_USAGE (taps, store, no pictures in the cache), ERR_INCOMPATIBLE, ERR_LOCKED, ERR_STOPPED after a clean commit, ERR_DATA when the teacher gives a NaN.
+ * A tap is kept in the set of its name ("image.final", "text.block3.mean"; with prefix "m18" in
+ * "m18.image.final"), made on first use with its fingerprint. All taps of a tower come from one
+ * forward pass; only what is missing is computed, so that the same command resumes, adds what is
+ * new and extends the views. A set of another teacher, preprocessing, storage, ... is refused by
+ * the component's name, never mixed.
+ * Invariants: every batch is committed before the next is computed; after kill -9 at most one batch
+ * is lost. Results do not depend on the number of threads, on batches or on what was there before.
+ * Errors: ERR_USAGE (taps, store, no pictures in the cache), ERR_INCOMPATIBLE, ERR_LOCKED,
+ * ERR_STOPPED after a clean commit, ERR_DATA when the teacher gives a NaN.
  */
 #ifndef FEATURIZE_FEATURIZE_H
 #define FEATURIZE_FEATURIZE_H
@@ -32,8 +35,11 @@ struct featurize_options {
     size_t n_taps;
     uint32_t n_views;              /* of pictures; 1: the teacher's own preprocessing only */
     struct view_plan plan;
-    enum featurize_numerics numerics; /* AUTO: what the existing set has; for a new one bf16 where the CPU has it, else f32 */
-    const char *store;             /* "f32", "f16", "q1e-4"; NULL: what the existing set has; for a new one q1e-4 for final taps, q1e-3 for others */
+    /* AUTO: what the existing set has; for a new one bf16 where the CPU has it, else f32 */
+    enum featurize_numerics numerics;
+    /* "f32", "f16", "q1e-4"; NULL: what the existing set has; for a new one q1e-4 for final taps,
+     * q1e-3 for others */
+    const char *store;
     const char *prefix;            /* of set names, for a second teacher; NULL: none */
     int max_tokens;                /* texts are cut here; 0: the teacher's own limit */
     bool apply_orientation;        /* turn pictures upright by EXIF; true */
@@ -42,7 +48,8 @@ struct featurize_options {
 };
 struct featurize_options featurize_defaults(void);
 /* "auto", "f32", "bf16"; ERR_USAGE for anything else. */
-int featurize_parse_numerics(const char *text, enum featurize_numerics *numerics, struct error *err) MUST_CHECK;
+int featurize_parse_numerics(const char *text, enum featurize_numerics *numerics,
+                             struct error *err) MUST_CHECK;
 
 struct featurize_set {
     char name[FEATURESET_NAME_MAX + 1];
@@ -63,7 +70,8 @@ struct featurize_result {
 };
 
 /* result is valid (counts so far) after every return; release it. */
-int featurize_run(const char *cache, const struct featurize_options *o, const struct report *report, struct featurize_result *result, struct error *err) MUST_CHECK;
+int featurize_run(const char *cache, const struct featurize_options *o, const struct report *report,
+                  struct featurize_result *result, struct error *err) MUST_CHECK;
 void featurize_result_release(struct featurize_result *result);
 
 #endif

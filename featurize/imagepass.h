@@ -1,7 +1,9 @@
-/* The featurise stage over all pictures of a corpus, for one teacher's image tower; featurize/featurize.c calls it.
+/* The featurise stage over all pictures of a corpus, for one teacher's image tower;
+ * featurize/featurize.c calls it.
  *
- * Batches of dense numbers: encoded bytes are fetched, decoded and cut to their views in parallel, run through the tower in micro-batches, put into
- * the sets, one transaction a tap and view. Pictures that have everything are not even decoded.
+ * Batches of dense numbers: encoded bytes are fetched, decoded and cut to their views in parallel,
+ * run through the tower in micro-batches, put into the sets, one transaction a tap and view.
+ * Pictures that have everything are not even decoded.
  */
 #ifndef FEATURIZE_IMAGEPASS_H
 #define FEATURIZE_IMAGEPASS_H
@@ -9,6 +11,8 @@
 #include "featurize/tapset.h"
 #include "store/corpus.h"
 
-int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o, struct model *m, const struct report *report, uint64_t *n_skipped, struct error *err) MUST_CHECK;
+int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
+                  struct model *m, const struct report *report, uint64_t *n_skipped,
+                  struct error *err) MUST_CHECK;
 
 #endif

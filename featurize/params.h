@@ -1,11 +1,14 @@
-/* The parameters of one network: one table from which sizes, names, order in files, weight decay and gradients derive.
+/* The parameters of one network: one table from which sizes, names, order in files, weight decay
+ * and gradients derive.
  *
- *     int w = params_add(&p, "vision_model.pre_layrnorm.weight", PARAM_NO_DECAY, 1, (int64_t[]){width}, &err);
+ *     int w = params_add(&p, "vision_model.pre_layrnorm.weight", PARAM_NO_DECAY, 1,
+ *                        (int64_t[]){width}, &err);
  *     params_allocate(&p, &err);           // one block for all; p.w + p.table[w].offset is the tensor
  *
- * All values are f32, each tensor 64-byte aligned inside one block. Gradients and optimiser moments are further blocks
- * of p.n_floats floats with the same offsets. Names are Hugging Face tensor names; [out, in] for linear weights, [out, in, kh, kw]
- * for convolutions as PyTorch has them. PARAM_BUFFER marks what is saved but not trained (batch-norm running statistics).
+ * All values are f32, each tensor 64-byte aligned inside one block. Gradients and optimiser moments
+ * are further blocks of p.n_floats floats with the same offsets. Names are Hugging Face tensor
+ * names; [out, in] for linear weights, [out, in, kh, kw] for convolutions as PyTorch has them.
+ * PARAM_BUFFER marks what is saved but not trained (batch-norm running statistics).
  * Threading: read-only once training or packing has begun, except by the optimiser (serial).
  */
 #ifndef FEATURIZE_PARAMS_H
@@ -39,7 +42,8 @@ struct params {
 };
 
 /* The index of the new parameter, or a negative error (duplicate name, absurd shape: ERR_DATA). */
-int params_add(struct params *p, const char *name, enum param_kind kind, int n_dims, const int64_t *shape, struct error *err) MUST_CHECK;
+int params_add(struct params *p, const char *name, enum param_kind kind, int n_dims,
+               const int64_t *shape, struct error *err) MUST_CHECK;
 int params_allocate(struct params *p, struct error *err) MUST_CHECK;
 void params_release(struct params *p);
 /* Index by name, or -1. */

@@ -1,11 +1,12 @@
 /* One forward pass through a tower: private to tower.c and the architectures.
  *
- *     struct value *x = pass_linear(p, pass_norm(p, x), true);  // takes the next slots, in the order of the layout
- *     x = pass_keep(p, mark, into, x);                          // gives back what a block needed inside (EXEC_INFER)
+ *     x = pass_linear(p, pass_norm(p, x), true); // takes the next slots, in the order of the layout
+ *     x = pass_keep(p, mark, into, x); // gives back what a block needed inside (EXEC_INFER)
  *     pass_taps(p, block, x, &grid);                            // delivers the taps of this block
  *
- * `x` between blocks is the residual stream. In EXEC_INFER pass_keep copies it down to where the block began, so that a pass needs the memory
- * of one block, whatever its depth; a tap is therefore always a copy there. In EXEC_TRAIN everything stays for the backward pass. Nothing here allocates
+ * `x` between blocks is the residual stream. In EXEC_INFER pass_keep copies it down to where the
+ * block began, so that a pass needs the memory of one block, whatever its depth; a tap is therefore
+ * always a copy there. In EXEC_TRAIN everything stays for the backward pass. Nothing here allocates
  * outside the arena: a pass runs inside a parallel region.
  */
 #ifndef FEATURIZE_PASS_H
@@ -27,7 +28,8 @@ struct pass {
     bool final;         /* some tap wants the projected embedding */
 };
 
-/* Where a block's rows lie: sequences by offset; pictures: `side` x `side` tokens behind `skip` class tokens. side 0: text. */
+/* Where a block's rows lie: sequences by offset; pictures: `side` x `side` tokens behind `skip`
+ * class tokens. side 0: text. */
 struct pass_grid {
     const int32_t *offsets; // (n + 1)
     int side, skip;
@@ -41,8 +43,8 @@ struct value *pass_attention(struct pass *p, struct value *x, int n, const int32
 /* Two linears with bias and the activation between them. */
 struct value *pass_mlp(struct pass *p, struct value *x, enum act act);
 
-/* EXEC_INFER: releases everything since mark but y, which moves into `into` (same shape, made before mark) or, when that is NULL,
- * down to the mark. EXEC_TRAIN: y. */
+/* EXEC_INFER: releases everything since mark but y, which moves into `into` (same shape, made
+ * before mark) or, when that is NULL, down to the mark. EXEC_TRAIN: y. */
 struct value *pass_keep(struct pass *p, size_t mark, struct value *into, struct value *y);
 /* Fills out[] for every tap of `block`; MEAN counts class tokens, GRID does not. */
 void pass_taps(struct pass *p, int block, struct value *x, const struct pass_grid *g);

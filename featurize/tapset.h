@@ -4,8 +4,10 @@
  *     featureset_has(ts.list[i].fs, ...); tapset_put(&ts.list[i], ...)
  *     tapsets_close(&ts);
  *
- * A fingerprint holds what the bytes of a set depend on: weights, config, preprocessing or tokenizer with the caption rule and max_tokens, tap, view plan, numerics,
- * storage, format. `replay` holds what training needs once the teacher's folder is gone. Only featurize/featurize.c and its two passes use this.
+ * A fingerprint holds what the bytes of a set depend on: weights, config, preprocessing or
+ * tokenizer with the caption rule and max_tokens, tap, view plan, numerics, storage, format.
+ * `replay` holds what training needs once the teacher's folder is gone. Only featurize/featurize.c
+ * and its two passes use this.
  */
 #ifndef FEATURIZE_TAPSET_H
 #define FEATURIZE_TAPSET_H
@@ -30,15 +32,22 @@ struct tapsets {
     enum numerics numerics;
 };
 
-/* Opens or makes the sets of the taps in o that belong to this tower; results: one element a tap of the tower, in order. weights: the tower's digest.
- * ERR_INCOMPATIBLE names the component. In a dry run nothing is made. */
-int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_options *o, const struct model *m, bool is_text,
-                 const uint8_t weights[DIGEST_BYTES], struct featurize_set *results, struct error *err) MUST_CHECK;
+/* Opens or makes the sets of the taps in o that belong to this tower; results: one element a tap of
+ * the tower, in order. weights: the tower's digest. ERR_INCOMPATIBLE names the component. In a dry
+ * run nothing is made. */
+int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_options *o,
+                 const struct model *m, bool is_text, const uint8_t weights[DIGEST_BYTES],
+                 struct featurize_set *results, struct error *err) MUST_CHECK;
 void tapsets_close(struct tapsets *ts);
 /* missing[i] = 1 where a set of this view lacks record i, per tap in bits (bit k: tap k). Counts hits. */
-int tapsets_missing(struct tapsets *ts, uint32_t view, int n, const uint32_t *numbers, const uint8_t (*keys)[DIGEST_BYTES], uint64_t *missing, uint8_t *scratch, struct error *err) MUST_CHECK;
-/* Stores what bit k of missing asks for. what: "image" or "caption", for errors. // vectors: (n, dim), compacted in place */
-int tapset_put(struct tapsets *ts, int k, uint32_t view, int n, const uint32_t *numbers, const uint8_t (*keys)[DIGEST_BYTES], const uint64_t *missing, float *vectors, struct error *err) MUST_CHECK;
+int tapsets_missing(struct tapsets *ts, uint32_t view, int n, const uint32_t *numbers,
+                    const uint8_t (*keys)[DIGEST_BYTES], uint64_t *missing, uint8_t *scratch,
+                    struct error *err) MUST_CHECK;
+/* Stores what bit k of missing asks for. what: "image" or "caption", for errors. // vectors: (n,
+ * dim), compacted in place */
+int tapset_put(struct tapsets *ts, int k, uint32_t view, int n, const uint32_t *numbers,
+               const uint8_t (*keys)[DIGEST_BYTES], const uint64_t *missing, float *vectors,
+               struct error *err) MUST_CHECK;
 /* Bytes that n vectors of this set take on disk, about. */
 uint64_t tapset_estimate(const struct tapset *t, uint64_t n);
 

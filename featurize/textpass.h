@@ -1,7 +1,9 @@
-/* The featurise stage over all captions of a corpus, for one teacher's text tower; featurize/featurize.c calls it.
+/* The featurise stage over all captions of a corpus, for one teacher's text tower;
+ * featurize/featurize.c calls it.
  *
- * Windows of whole blocks; in a window the missing captions are cut into ids, ordered by length and run in ragged micro-batches without padding; then one
- * transaction a tap. A caption is its normalised text, so a text that stands under many pictures is run once.
+ * Windows of whole blocks; in a window the missing captions are cut into ids, ordered by length and
+ * run in ragged micro-batches without padding; then one transaction a tap. A caption is its
+ * normalised text, so a text that stands under many pictures is run once.
  */
 #ifndef FEATURIZE_TEXTPASS_H
 #define FEATURIZE_TEXTPASS_H
@@ -9,6 +11,7 @@
 #include "featurize/tapset.h"
 #include "store/corpus.h"
 
-int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o, struct model *m, const struct report *report, struct error *err) MUST_CHECK;
+int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
+                 struct model *m, const struct report *report, struct error *err) MUST_CHECK;
 
 #endif

@@ -1,16 +1,21 @@
 /* Towers: the networks of teachers and students alike. One forward pass, with an optional tape.
  *
- * ARCH_VIT        CLIP's vision transformer (pre-LN), Hugging Face names vision_model.* + visual_projection.weight
- * ARCH_MOBILEVIT  MobileViT xxs/xs/s (Mehta & Rastegari 2022, arXiv 2110.02178), Hugging Face names below vision_model.*
- * ARCH_TEXT       XLM-R (post-LN) with AltCLIP's head, names text_model.* + text_projection.weight; optionally a factorised embedding
+ * ARCH_VIT        CLIP's vision transformer (pre-LN), Hugging Face names vision_model.* +
+ *                 visual_projection.weight
+ * ARCH_MOBILEVIT  MobileViT xxs/xs/s (Mehta & Rastegari 2022, arXiv 2110.02178), Hugging Face names
+ *                 below vision_model.*
+ * ARCH_TEXT       XLM-R (post-LN) with AltCLIP's head, names text_model.* + text_projection.weight;
+ *                 optionally a factorised embedding
  *
  *     struct tower *t = tower_new(&config, &err);            // table and zeroed weights
  *     tower_load / tower_randomise(t, seed)
  *     tower_forward(t, e, &input, taps, n_taps, out);         // e bound to t->params
  *
- * Taps: FINAL = the projected embedding before normalisation (n, projection_dim); GRID = the output of block `block` (1-based; 0 = what enters the first), tokens without class token
- * pooled to grid x grid by adaptive average (cell i covers floor(i*N/G) .. ceil((i+1)*N/G)), (n*G*G, width of that block); MEAN = mean over the tokens of a sequence, class token
- * included, (n, width); HIDDEN = all tokens (rows, width). MobileViT's blocks are its five encoder layers.
+ * Taps: FINAL = the projected embedding before normalisation (n, projection_dim); GRID = the output
+ * of block `block` (1-based; 0 = what enters the first), tokens without class token pooled to grid
+ * x grid by adaptive average (cell i covers floor(i*N/G) .. ceil((i+1)*N/G)), (n*G*G, width of that
+ * block); MEAN = mean over the tokens of a sequence, class token included, (n, width); HIDDEN = all
+ * tokens (rows, width). MobileViT's blocks are its five encoder layers.
  */
 #ifndef FEATURIZE_TOWER_H
 #define FEATURIZE_TOWER_H
@@ -31,7 +36,8 @@ struct tower_config {
     int image_size, patch;         /* VIT; MOBILEVIT image_size */
     int vocab, max_positions;      /* TEXT: ids, rows of the position table (tokens = max_positions - 2) */
     int pad_id, bos_id, eos_id;    /* TEXT */
-    int head_dim;                  /* TEXT: project_dim of `transformation`; equals projection_dim in AltCLIP */
+    /* TEXT: project_dim of `transformation`; equals projection_dim in AltCLIP */
+    int head_dim;
     int embed_dim;                 /* TEXT: factorised embedding width, 0 = width */
     enum tower_pooling pooling;    /* TEXT: AltCLIP CLS; students MEAN by default */
     char variant[8];               /* MOBILEVIT: "xxs", "xs", "s" */
@@ -53,30 +59,36 @@ struct tower_input {
 struct tower {
     struct tower_config config;
     struct params params;
-    int *slot;      /* parameter indices in the order the forward pass uses them: private to tower.c and its kin */
+    /* parameter indices in the order the forward pass uses them: private to tower.c and its kin */
+    int *slot;
     int n_slots;
     struct packed *packed; /* made by tower_pack; NULL while training */
 };
 
 struct tower *tower_new(const struct tower_config *config, struct error *err) MUST_CHECK;
 void tower_free(struct tower *t);
-/* Embeddings 0.02, linears Glorot (scaled down where they write to the residual stream), convolutions He fan-out, ones, zeros; a pure
- * function of seed and names, see towerinit.c. */
+/* Embeddings 0.02, linears Glorot (scaled down where they write to the residual stream),
+ * convolutions He fan-out, ones, zeros; a pure function of seed and names, see towerinit.c. */
 void tower_randomise(struct tower *t, uint64_t seed);
 int tower_pack(struct tower *t, enum numerics numerics, struct error *err) MUST_CHECK;
-/* Runs the batch on e (bound to t->params and t->packed) and puts one value a tap into out; it stops after the last block that a tap
- * asks for. EXEC_TRAIN: out[i] are the values on the tape (a HIDDEN tap is the residual stream itself); EXEC_INFER: copies that live until exec_reset. ERR_USAGE
- * for a tap that this tower lacks, ERR_DATA for an id outside of the vocabulary or a text longer than the position table; the exec's errors
- * are passed on. Allocates nothing outside of e. */
-int tower_forward(const struct tower *t, struct exec *e, const struct tower_input *in, const struct tap *taps, int n_taps, struct value **out, struct error *err) MUST_CHECK;
+/* Runs the batch on e (bound to t->params and t->packed) and puts one value a tap into out; it
+ * stops after the last block that a tap asks for. EXEC_TRAIN: out[i] are the values on the tape (a
+ * HIDDEN tap is the residual stream itself); EXEC_INFER: copies that live until exec_reset.
+ * ERR_USAGE for a tap that this tower lacks, ERR_DATA for an id outside of the vocabulary or a text
+ * longer than the position table; the exec's errors are passed on. Allocates nothing outside of
+ * e. */
+int tower_forward(const struct tower *t, struct exec *e, const struct tower_input *in,
+                  const struct tap *taps, int n_taps, struct value **out,
+                  struct error *err) MUST_CHECK;
 int tower_n_blocks(const struct tower_config *c);
 /* Columns of a tap, e.g. the width of MobileViT's layer 3. */
 int tower_tap_width(const struct tower_config *c, const struct tap *tap);
-/* "image.final", "image.block2@4x4", "text.block3.mean", "text.block3.hidden": is_text tells the tower the name belongs to. ERR_USAGE with the grammar otherwise. */
+/* "image.final", "image.block2@4x4", "text.block3.mean", "text.block3.hidden": is_text tells the
+ * tower the name belongs to. ERR_USAGE with the grammar otherwise. */
 int tap_parse(const char *name, struct tap *tap, bool *is_text, struct error *err) MUST_CHECK;
 void tap_name(const struct tap *tap, bool is_text, char *name, size_t size);
-/* Hugging Face config objects. `config` is the whole config.json; ERR_DATA names the key. Absent keys take the default of the
- * Hugging Face configuration class. */
+/* Hugging Face config objects. `config` is the whole config.json; ERR_DATA names the key. Absent
+ * keys take the default of the Hugging Face configuration class. */
 int tower_config_image(const struct json *config, struct tower_config *out, struct error *err) MUST_CHECK;
 int tower_config_text(const struct json *config, struct tower_config *out, struct error *err) MUST_CHECK;
 /* The other way: a vision_config or text_config object. */

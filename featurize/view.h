@@ -2,9 +2,11 @@
  *
  *     struct view_box box = view_of(&plan, image.key, 3, image.width_px, image.height_px);
  *
- * View 0 is the teacher's own preprocessing. View k > 0 is a random resized crop and flip, a pure function of (image key, k, plan) in integer arithmetic
- * (SHA-256 of "clipstill-view-1" | key | k | counter as random bits), so that `--views 8` after 4 computes four more and a student replays the same crop.
- * Area is uniform in its range; the shape is wide or tall with equal chance, uniform in width/height or in height/width; the place is uniform.
+ * View 0 is the teacher's own preprocessing. View k > 0 is a random resized crop and flip, a pure
+ * function of (image key, k, plan) in integer arithmetic (SHA-256 of "clipstill-view-1" | key | k |
+ * counter as random bits), so that `--views 8` after 4 computes four more and a student replays the
+ * same crop. Area is uniform in its range; the shape is wide or tall with equal chance, uniform in
+ * width/height or in height/width; the place is uniform.
  */
 #ifndef FEATURIZE_VIEW_H
 #define FEATURIZE_VIEW_H
@@ -29,9 +31,11 @@ struct view_box {
 };
 
 struct view_plan view_plan_default(void);
-/* Ranges: 1 <= min <= max <= 1000 for areas, 100 <= min <= max <= 10000 for aspects; ERR_USAGE names what is wrong. */
+/* Ranges: 1 <= min <= max <= 1000 for areas, 100 <= min <= max <= 10000 for aspects; ERR_USAGE
+ * names what is wrong. */
 int view_plan_check(const struct view_plan *plan, struct error *err) MUST_CHECK;
-struct view_box view_of(const struct view_plan *plan, const uint8_t key[DIGEST_BYTES], uint32_t view, uint32_t width_px, uint32_t height_px);
+struct view_box view_of(const struct view_plan *plan, const uint8_t key[DIGEST_BYTES],
+                        uint32_t view, uint32_t width_px, uint32_t height_px);
 struct json *view_plan_json(const struct view_plan *plan); /* owned */
 void view_plan_read(const struct json *j, struct view_plan *plan); /* absent keys: defaults */
 

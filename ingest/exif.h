@@ -1,7 +1,8 @@
 /* EXIF orientation out of a JPEG's APP1, a PNG's eXIf or a WebP's EXIF chunk.
  *
- * Reads hostile bytes: every offset is checked, nothing is allocated, and what cannot be understood is "upright" (1), as in Pillow. Orientations that
- * stand only in XMP are not looked for. Pure; any thread. Formats: TIFF 6.0 section 2, PNG eXIf, RIFF.
+ * Reads hostile bytes: every offset is checked, nothing is allocated, and what cannot be understood
+ * is "upright" (1), as in Pillow. Orientations that stand only in XMP are not looked for. Pure; any
+ * thread. Formats: TIFF 6.0 section 2, PNG eXIf, RIFF.
  */
 #ifndef INGEST_EXIF_H
 #define INGEST_EXIF_H

@@ -5,10 +5,12 @@
  *     struct ingest_result r;
  *     rc = ingest_run("cache", &o, report, &r, &err);
  *
- * Rows are read in batches, their pictures decoded in parallel, and committed in order, one durable transaction of about batch_bytes: the
- * corpus is the same for any number of threads, and after kill -9 the same command goes on. What is there already changes nothing. A bad record is quarantined and counted,
- * never stops the run. Errors: ERR_BUDGET (more than max_bad rejects, or a source whose every record was rejected), ERR_STOPPED; what
- * was good up to then is committed in both cases. ERR_DATA, ERR_NOT_FOUND, ERR_USAGE: a source that cannot be read at all.
+ * Rows are read in batches, their pictures decoded in parallel, and committed in order, one durable
+ * transaction of about batch_bytes: the corpus is the same for any number of threads, and after
+ * kill -9 the same command goes on. What is there already changes nothing. A bad record is
+ * quarantined and counted, never stops the run. Errors: ERR_BUDGET (more than max_bad rejects, or a
+ * source whose every record was rejected), ERR_STOPPED; what was good up to then is committed in
+ * both cases. ERR_DATA, ERR_NOT_FOUND, ERR_USAGE: a source that cannot be read at all.
  */
 #ifndef INGEST_INGEST_H
 #define INGEST_INGEST_H
@@ -28,7 +30,8 @@ struct ingest_options {
     enum source_format format;
     const char *language;        /* of captions that name none; "und" by default */
     enum corpus_split split;     /* of rows that name none; train */
-    const char *source_name;     /* pairs and ids are filed under it; NULL: the last part of each source's path */
+    /* pairs and ids are filed under it; NULL: the last part of each source's path */
+    const char *source_name;
     bool no_images;              /* register images by their declared id, without bytes */
     bool folder_labels;          /* image folders: the sub-folder's name is the label */
     const char *classes;         /* path of classes.json, or NULL */
@@ -63,7 +66,9 @@ struct ingest_result {
     size_t n_reasons;
 };
 
-/* Opens CACHE's corpus for writing and creates it when absent. *r is filled also on error. report may be NULL. */
-int ingest_run(const char *cache, const struct ingest_options *o, const struct report *report, struct ingest_result *r, struct error *err) MUST_CHECK;
+/* Opens CACHE's corpus for writing and creates it when absent. *r is filled also on error. report
+ * may be NULL. */
+int ingest_run(const char *cache, const struct ingest_options *o, const struct report *report,
+               struct ingest_result *r, struct error *err) MUST_CHECK;
 
 #endif

@@ -1,13 +1,15 @@
-/* JPEG to RGB as stored, pixel for pixel what Pillow 9.4 gives; called by picture.c alone. Library: libjpeg-turbo.
- * Pure; any thread.
+/* JPEG to RGB as stored, pixel for pixel what Pillow 9.4 gives; called by picture.c alone. Library:
+ * libjpeg-turbo. Pure; any thread.
  */
 #ifndef INGEST_JPEG_H
 #define INGEST_JPEG_H
 
 #include "ingest/picture.h"
 
-/* Fills p->rgb, width_px and height_px, not turned. ERR_DATA with p->reason when the file is bad or beyond the limits,
- * ERR_NOMEM when memory is out; p->rgb may be set in both cases and is released by the caller. */
-int jpeg_decode(const uint8_t *bytes, size_t n, const struct picture_limits *limits, struct picture *p, struct error *err) MUST_CHECK;
+/* Fills p->rgb, width_px and height_px, not turned. ERR_DATA with p->reason when the file is bad or
+ * beyond the limits, ERR_NOMEM when memory is out; p->rgb may be set in both cases and is released
+ * by the caller. */
+int jpeg_decode(const uint8_t *bytes, size_t n, const struct picture_limits *limits,
+                struct picture *p, struct error *err) MUST_CHECK;
 
 #endif

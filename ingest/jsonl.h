@@ -1,10 +1,12 @@
 /* JSON lines: one object a line.
  *
- *     {"image": "a.jpg", "captions": {"en": ["a dog", "a brown dog"], "zh": "狗"}, "label": "dog", "split": "train", "weight": 2}
+ *     {"image": "a.jpg", "captions": {"en": ["a dog", "a brown dog"], "zh": "狗"}, "label": "dog",
+ *     "split": "train", "weight": 2}
  *
- * image (path) and/or id (string or integer); caption or captions: a string, a list of strings, or an object language -> string or list;
- * lang (or language), label, split, weight as in tables. Other members are ignored. An object gives one row a caption. Bad rows: "bad-json",
- * "bad-member", "missing-caption", "bad-weight", "line-too-long".
+ * image (path) and/or id (string or integer); caption or captions: a string, a list of strings, or
+ * an object language -> string or list; lang (or language), label, split, weight as in tables.
+ * Other members are ignored. An object gives one row a caption. Bad rows: "bad-json", "bad-member",
+ * "missing-caption", "bad-weight", "line-too-long".
  */
 #ifndef INGEST_JSONL_H
 #define INGEST_JSONL_H

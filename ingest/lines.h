@@ -2,8 +2,8 @@
  *
  *     while ((rc = lines_next(l, &err)) > 0) use(l->text, l->n, l->line, l->byte_offset);
  *
- * A line ends at LF; a CR before it and a byte order mark at the start of the file are dropped. A line above LINES_MAX_BYTES is skipped
- * and says too_long. One owner, one thread.
+ * A line ends at LF; a CR before it and a byte order mark at the start of the file are dropped. A
+ * line above LINES_MAX_BYTES is skipped and says too_long. One owner, one thread.
  */
 #ifndef INGEST_LINES_H
 #define INGEST_LINES_H

@@ -4,10 +4,13 @@
  *     picture_decode(bytes, n, &limits, true, &p, &err);   // p.rgb (h, w, 3)
  *     picture_release(&p);
  *
- * Recognised by content, never by name: JPEG, PNG, WebP; another known format is refused by name. Pixels equal Pillow 9.4's convert("RGB") after
- * ImageOps.exif_transpose, except 16-bit grey, which keeps the high byte, and orientations written in XMP alone. Alpha is dropped, CMYK/YCCK taken as inverted (Adobe). Sizes are checked before
- * anything is decoded or allocated. A picture that Pillow refuses (truncated) is refused.
- * Threading: pure functions; any thread. Errors: ERR_DATA with err.text, and a stable reason word in picture.reason.
+ * Recognised by content, never by name: JPEG, PNG, WebP; another known format is refused by name.
+ * Pixels equal Pillow 9.4's convert("RGB") after ImageOps.exif_transpose, except 16-bit grey, which
+ * keeps the high byte, and orientations written in XMP alone. Alpha is dropped, CMYK/YCCK taken as
+ * inverted (Adobe). Sizes are checked before anything is decoded or allocated. A picture that
+ * Pillow refuses (truncated) is refused.
+ * Threading: pure functions; any thread. Errors: ERR_DATA with err.text, and a stable reason word
+ * in picture.reason.
  */
 #ifndef INGEST_PICTURE_H
 #define INGEST_PICTURE_H
@@ -31,16 +34,22 @@ struct picture {
     uint32_t width_px, height_px;
     uint8_t format;      /* enum corpus_image_format */
     uint8_t orientation; /* EXIF, 1..8; already applied unless told otherwise */
-    const char *reason;  /* set on failure: "empty-file", "not-a-picture", "unsupported-format", "too-large", "truncated", "broken-jpeg", "broken-png", "broken-webp"; static */
+    /* set on failure: "empty-file", "not-a-picture", "unsupported-format", "too-large", "truncated",
+     * "broken-jpeg", "broken-png", "broken-webp"; static */
+    const char *reason;
 };
 
 /* apply_orientation false: as stored (Hugging Face processors without a loader). */
-int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits, bool apply_orientation, struct picture *p, struct error *err) MUST_CHECK;
+int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits,
+                   bool apply_orientation, struct picture *p, struct error *err) MUST_CHECK;
 void picture_release(struct picture *p);
 /* For the decoders: checks the size against the limits, before anything is allocated, and makes p->rgb. */
-int picture_allocate(struct picture *p, uint64_t width_px, uint64_t height_px, const struct picture_limits *limits, struct error *err) MUST_CHECK;
+int picture_allocate(struct picture *p, uint64_t width_px, uint64_t height_px,
+                     const struct picture_limits *limits, struct error *err) MUST_CHECK;
 /* For the decoders: sets p->reason and err; returns ERR_DATA. */
-int picture_refuse(struct picture *p, const char *reason, struct error *err, const char *fmt, ...) PRINTF_LIKE(4, 5);
-enum corpus_image_format picture_sniff(const void *bytes, size_t n, const char **name); /* name: "JPEG", "GIF", ...; static; NULL when unknown */
+int picture_refuse(struct picture *p, const char *reason, struct error *err, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* name: "JPEG", "GIF", ...; static; NULL when unknown */
+enum corpus_image_format picture_sniff(const void *bytes, size_t n, const char **name);
 
 #endif

@@ -1,7 +1,7 @@
 /* One record of a manifest, as every reader hands it out: raw text, not yet cleaned.
  *
- * A record that cannot be read is a row too, with `reason` set: the stage quarantines it and goes on. All pointers are borrowed
- * from the reader until its next call. Plain data.
+ * A record that cannot be read is a row too, with `reason` set: the stage quarantines it and goes
+ * on. All pointers are borrowed from the reader until its next call. Plain data.
  */
 #ifndef INGEST_ROW_H
 #define INGEST_ROW_H
@@ -13,7 +13,8 @@
 
 struct row {
     const char *image;     /* path, relative to the manifest's folder; NULL or "": not given */
-    const char *id;        /* foreign id; alone it names an image that is already known; NULL or "": not given */
+    /* foreign id; alone it names an image that is already known; NULL or "": not given */
+    const char *id;
     const char *caption;   /* NULL: a picture without a caption (folders only) */
     size_t n_caption;      /* bytes; a NUL may be among them */
     const char *lang;      /* NULL or "": the default */

@@ -5,8 +5,9 @@
  *     struct shot *shot = shots_at(s, index);        // reason != NULL: it cannot be used
  *     shots_settle(s);                               // after the rows are stored: lets the bytes go
  *
- * Paths are remembered over batches, up to SHOTS_MAX of them, because the rows of a picture stand near each other. A file that is known to the corpus by
- * content is not decoded again. One owner, one thread; shots_decode uses threads inside, and its result does not depend on their number.
+ * Paths are remembered over batches, up to SHOTS_MAX of them, because the rows of a picture stand
+ * near each other. A file that is known to the corpus by content is not decoded again. One owner,
+ * one thread; shots_decode uses threads inside, and its result does not depend on their number.
  */
 #ifndef INGEST_SHOTS_H
 #define INGEST_SHOTS_H
@@ -20,7 +21,8 @@ struct shot {
     char *bytes;              /* the file; owned; NULL once stored or refused */
     size_t n;
     struct corpus_image image; /* key is set as soon as the file was read */
-    const char *reason;       /* why it is refused: "missing-file", "unreadable-file", or picture.reason; static */
+    /* why it is refused: "missing-file", "unreadable-file", or picture.reason; static */
+    const char *reason;
     char *message;            /* the sentence; owned */
     uint32_t number;          /* in the corpus, when stored */
     bool stored;              /* in the corpus, or in its open batch */
@@ -30,8 +32,10 @@ struct shot {
 struct shots;
 struct shots *shots_new(const struct picture_limits *limits, struct error *err) MUST_CHECK;
 void shots_free(struct shots *s);
-/* *index is valid until shots_settle. A file that cannot be read is a shot with a reason; negative: the machine failed. */
-int shots_get(struct shots *s, const char *path, struct corpus *corpus, size_t *index, struct error *err) MUST_CHECK;
+/* *index is valid until shots_settle. A file that cannot be read is a shot with a reason; negative:
+ * the machine failed. */
+int shots_get(struct shots *s, const char *path, struct corpus *corpus, size_t *index,
+              struct error *err) MUST_CHECK;
 int shots_decode(struct shots *s, int n_threads, struct error *err) MUST_CHECK;
 struct shot *shots_at(struct shots *s, size_t index);
 uint64_t shots_bytes(const struct shots *s); /* of files held */

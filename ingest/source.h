@@ -1,11 +1,13 @@
-/* One stream of rows out of any kind of source: a table (TSV, CSV), JSON lines, or a folder of pictures with .txt sidecars.
+/* One stream of rows out of any kind of source: a table (TSV, CSV), JSON lines, or a folder of
+ * pictures with .txt sidecars.
  *
  *     source_open(&s, "pairs.tsv", SOURCE_AUTO, false, report, &err);
  *     while ((rc = source_next(s, &row, &err)) > 0) use(&row);      // row.reason: a bad record
  *     source_close(s);
  *
- * Memory does not grow with the size of the source. A source that cannot be read at all (absent, no header, a missing column) is an error of source_open;
- * a bad record is a row with a reason. One owner, one thread. Errors: ERR_NOT_FOUND, ERR_DATA, ERR_USAGE, ERR_IO, ERR_NOMEM.
+ * Memory does not grow with the size of the source. A source that cannot be read at all (absent, no
+ * header, a missing column) is an error of source_open; a bad record is a row with a reason. One
+ * owner, one thread. Errors: ERR_NOT_FOUND, ERR_DATA, ERR_USAGE, ERR_IO, ERR_NOMEM.
  */
 #ifndef INGEST_SOURCE_H
 #define INGEST_SOURCE_H
@@ -23,8 +25,10 @@ int source_format_of(const char *word, enum source_format *format, struct error 
 const char *source_format_word(enum source_format format); /* static */
 
 struct source;
-/* path is copied. folder_labels: the name of the sub-folder a picture lies in is its label. report may be NULL (warnings about unknown columns). */
-int source_open(struct source **s, const char *path, enum source_format format, bool folder_labels, const struct report *report, struct error *err) MUST_CHECK;
+/* path is copied. folder_labels: the name of the sub-folder a picture lies in is its label. report
+ * may be NULL (warnings about unknown columns). */
+int source_open(struct source **s, const char *path, enum source_format format, bool folder_labels,
+                const struct report *report, struct error *err) MUST_CHECK;
 void source_close(struct source *s);
 /* 1: *row is filled, borrowed until the next call; 0: the end; negative: the machine failed. */
 int source_next(struct source *s, struct row *row, struct error *err) MUST_CHECK;

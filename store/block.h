@@ -1,7 +1,7 @@
 /* One block of a feature set: up to 256 vectors in one checked, compressed record.
  *
  *     block_shape_init(&shape, &codec, grid, &err);
- *     int64_t n = block_encode(&shape, view, number, rows, n_rows, plain, z, record, &err);   // rows: ascending slots
+ *     int64_t n = block_encode(&shape, view, number, rows, n_rows, plain, z, record, &err);
  *     block_decode(&block, &shape, view, number, record, n, plain, z, &err);
  *     if (block.kind[slot] != BLOCK_ABSENT) block_code(&block, &shape, slot, code);
  *
@@ -27,19 +27,23 @@
  *          n_packed       the planes
  *          8  checksum: digest_short of everything before it
  *
- * The planes, once unpacked, with m = n_present - n_raw - n_zero vectors coded; "plane k" is byte k of each number, for value
- * j = 0..dim-1, and in it for every vector in order of slots (value-major: 1.6% smaller than vector-major on real features):
+ * The planes, once unpacked, with m = n_present - n_raw - n_zero vectors coded; "plane k" is byte k
+ * of each number, for value j = 0..dim-1, and in it for every vector in order of slots
+ * (value-major: 1.6% smaller than vector-major on real features):
  *
  *     f32   planes 0, 1, 2, 3 of m * dim floats
  *     f16   planes 0, 1 of m * dim halves
- *     q     planes 0, 1 of m * dim residuals, then planes 0, 1 of period means (when m > 0), then planes 0..3 of n_raw * dim floats
+ *     q     planes 0, 1 of m * dim residuals, then planes 0, 1 of period means (when m > 0), then
+ *           planes 0..3 of n_raw * dim floats
  *
- * A residual is code - mean, a mean the rounded average of the block's codes of that channel; both wrap in 16 bits and are kept
- * zig-zag (0, -1, 1, -2, ... as 0, 1, 2, 3, ...), so that the high plane is nearly all zero. The mean is taken away from codes that
- * exist already: it never changes one.
+ * A residual is code - mean, a mean the rounded average of the block's codes of that channel; both
+ * wrap in 16 bits and are kept zig-zag (0, -1, 1, -2, ... as 0, 1, 2, 3, ...), so that the high
+ * plane is nearly all zero. The mean is taken away from codes that exist already: it never changes
+ * one.
  *
- * Invariants: a record is a pure function of its rows. Every size is checked before it is used; any flipped bit is refused. Threading: a
- * struct block belongs to one thread, any number of threads may read a decoded one.
+ * Invariants: a record is a pure function of its rows. Every size is checked before it is used; any
+ * flipped bit is refused. Threading: a struct block belongs to one thread, any number of threads
+ * may read a decoded one.
  */
 #ifndef STORE_BLOCK_H
 #define STORE_BLOCK_H
@@ -82,9 +86,10 @@ struct block {
     const uint8_t *plain;
 };
 
-/* The largest power of two of slots, 1..256, that keeps a block within 1 MiB of f32. grid: G of a "@GxG" tap or 0. ERR_USAGE when G * G
- * does not divide the codec's dim. */
-int block_shape_init(struct block_shape *shape, const struct codec *codec, uint32_t grid, struct error *err) MUST_CHECK;
+/* The largest power of two of slots, 1..256, that keeps a block within 1 MiB of f32. grid: G of a
+ * "@GxG" tap or 0. ERR_USAGE when G * G does not divide the codec's dim. */
+int block_shape_init(struct block_shape *shape, const struct codec *codec, uint32_t grid,
+                     struct error *err) MUST_CHECK;
 
 /* First 8 bytes of a key. */
 uint64_t block_check_of(const uint8_t *key);
@@ -93,7 +98,8 @@ uint64_t block_check_of(const uint8_t *key);
 size_t block_plain_capacity(const struct block_shape *shape);
 size_t block_record_capacity(const struct block_shape *shape);
 
-/* Bytes of the record. rows: at least one, ascending slots. plain, record: scratch and output of the capacities above. */
+/* Bytes of the record. rows: at least one, ascending slots. plain, record: scratch and output of
+ * the capacities above. */
 int64_t block_encode(const struct block_shape *shape, uint32_t view, uint32_t number,
                      const struct block_row *rows, uint32_t n_rows, uint8_t *plain,
                      struct compress *z, uint8_t *record, struct error *err) MUST_CHECK;

@@ -9,16 +9,20 @@
  *
  *   f32   u as it is: 4 bytes a value.
  *   f16   IEEE half, rounded to nearest even: 2 bytes a value.
- *   q     int16 codes c = round(u / s), decoded as c / |c|: the direction needs no scale. s is the coarsest rung of the ladder
- *         s_k = sqrt(24 epsilon / dim) * 2^(-k/32), k = -16..8, for which 1 - cos(u, c) <= epsilon. On average uniform noise of step s
- *         gives 1 - cos = dim s^2 / 24, so that s_0 alone would miss the bound for about half of all vectors; two
- *         or three rungs finer hold it at 0.3% of the size, and vectors with many exact zeros win from coarser rungs.
- *         A vector for which no rung holds, or whose codes leave int16, is kept RAW: as f32.
+ *   q     int16 codes c = round(u / s), decoded as c / |c|: the direction needs no scale. s is the
+ *         coarsest rung of the ladder s_k = sqrt(24 epsilon / dim) * 2^(-k/32), k = -16..8, for
+ *         which 1 - cos(u, c) <= epsilon. On average uniform noise of step s gives
+ *         1 - cos = dim s^2 / 24, so that s_0 alone would miss the bound for about half of all
+ *         vectors; two or three rungs finer hold it at 0.3% of the size, and vectors with many
+ *         exact zeros win from coarser rungs. A vector for which no rung holds, or whose codes
+ *         leave int16, is kept RAW: as f32.
  *
- * The zero vector has norm 0 and no code. Decoded directions have unit length (f32 rounding), whatever the storage.
+ * The zero vector has norm 0 and no code. Decoded directions have unit length (f32 rounding),
+ * whatever the storage.
  *
- * Invariants: code and norm are a function of (storage, dim, epsilon, x) alone: no neighbours, no order, no state. All sums run in eight
- * fixed lanes of f64. Codes are little-endian. Any thread; nothing is allocated.
+ * Invariants: code and norm are a function of (storage, dim, epsilon, x) alone: no neighbours, no
+ * order, no state. All sums run in eight fixed lanes of f64. Codes are little-endian. Any thread;
+ * nothing is allocated.
  */
 #ifndef STORE_CODEC_H
 #define STORE_CODEC_H
@@ -47,8 +51,9 @@ struct codec {
 int codec_init(struct codec *c, enum codec_storage storage, uint32_t dim, float epsilon,
                struct error *err) MUST_CHECK;
 
-/* "f32", "f16", "q1e-4": the text of `--store` and of fingerprints. codec_parse: ERR_USAGE quotes a text it does not know;
- * codec_spell gives the shortest text that parses to the same storage and epsilon. */
+/* "f32", "f16", "q1e-4": the text of `--store` and of fingerprints. codec_parse: ERR_USAGE quotes a
+ * text it does not know; codec_spell gives the shortest text that parses to the same storage and
+ * epsilon. */
 #define CODEC_TEXT 24
 int codec_parse(const char *text, enum codec_storage *storage, float *epsilon, struct error *err) MUST_CHECK;
 void codec_spell(enum codec_storage storage, float epsilon, char text[CODEC_TEXT]);
@@ -57,12 +62,13 @@ void codec_spell(enum codec_storage storage, float epsilon, char text[CODEC_TEXT
 size_t codec_bytes(const struct codec *c, enum codec_kind kind);
 size_t codec_capacity(const struct codec *c);
 
-/* The kind, or ERR_DATA when x holds a NaN or an infinity, or its length does not fit f32. code: codec_capacity bytes,
- * aligned as f32. // x: (dim) */
+/* The kind, or ERR_DATA when x holds a NaN or an infinity, or its length does not fit f32. code:
+ * codec_capacity bytes, aligned as f32. // x: (dim) */
 int codec_encode(const struct codec *c, const float *x, uint8_t *code, float *norm,
                  struct error *err) MUST_CHECK;
 
-/* false when code is none that codec_encode can give (a NaN, no direction). // out: (dim), unit length or zero */
+/* false when code is none that codec_encode can give (a NaN, no direction). // out: (dim), unit
+ * length or zero */
 bool codec_decode(const struct codec *c, enum codec_kind kind, const uint8_t *code, float *out) MUST_CHECK;
 
 /* One value to and from IEEE half, round to nearest even; overflow gives infinity, NaN stays NaN. */

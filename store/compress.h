@@ -5,9 +5,10 @@
  *     compress_unpack(z, plain, n_plain, out, n, &err);      // exactly n_plain bytes, or ERR_CORRUPT
  *     compress_free(z);
  *
- * The output is a plain zstd frame that any zstd reader opens, and a pure function of the input. Level 1: on planes of
- * features levels 1 and 3 are within 1% of each other in either direction, and 9 or 19 gain at most 3% at a tenth of the
- * speed. Threading: a handle belongs to one thread at a time.
+ * The output is a plain zstd frame that any zstd reader opens, and a pure function of the input.
+ * Level 1: on planes of features levels 1 and 3 are within 1% of each other in either direction,
+ * and 9 or 19 gain at most 3% at a tenth of the speed. Threading: a handle belongs to one thread at
+ * a time.
  */
 #ifndef STORE_COMPRESS_H
 #define STORE_COMPRESS_H
@@ -31,7 +32,8 @@ size_t compress_bound(size_t n);
 int64_t compress_pack(struct compress *z, void *out, size_t capacity, const void *bytes, size_t n,
                       struct error *err) MUST_CHECK;
 
-/* Fills out with exactly n_out bytes. ERR_CORRUPT when the frame is damaged, trailed by other bytes, or of another size. */
+/* Fills out with exactly n_out bytes. ERR_CORRUPT when the frame is damaged, trailed by other
+ * bytes, or of another size. */
 int compress_unpack(struct compress *z, void *out, size_t n_out, const void *packed, size_t n,
                     struct error *err) MUST_CHECK;
 

@@ -8,18 +8,20 @@
  *     corpus_commit(c, &err);                              // one durable transaction a batch
  *     corpus_close(c);
  *
- * Keys: an image is the SHA-256 of its file's bytes (of "clipstill:image-id\0" + id for images registered without bytes); a
- * caption is the SHA-256 of its normalised text. Numbers: dense u32 in order of arrival, never reused, private to this
- * corpus. Language, source, split, original text, weight and label belong to the pair. The bytes on disk are
- * drawn in store/format.h.
+ * Keys: an image is the SHA-256 of its file's bytes (of "clipstill:image-id\0" + id for images
+ * registered without bytes); a caption is the SHA-256 of its normalised text. Numbers: dense u32 in
+ * order of arrival, never reused, private to this corpus. Language, source, split, original text,
+ * weight and label belong to the pair. The bytes on disk are drawn in store/format.h.
  *
- * Invariants: what a begin..commit added is visible whole or not at all, also after kill -9. Adding what is
- * there already changes nothing and says is_new = false. A handle opened CORPUS_READ sees the snapshot of its opening until corpus_refresh; pointers
- * it returns are borrowed until the next corpus_refresh/corpus_close (in CORPUS_WRITE: until the next call that
- * writes or commits). The map grows by itself, while readers are open.
- * Threading: one thread a handle for writes; corpus_image_bytes, corpus_caption_text and other getters on a CORPUS_READ
- * handle may be called from several threads at once.
- * Errors: ERR_LOCKED (another writer), ERR_INCOMPATIBLE (other version), ERR_CORRUPT (a record fails its checksum), ERR_NOSPACE, ERR_NOT_FOUND.
+ * Invariants: what a begin..commit added is visible whole or not at all, also after kill -9. Adding
+ * what is there already changes nothing and says is_new = false. A handle opened CORPUS_READ sees
+ * the snapshot of its opening until corpus_refresh; pointers it returns are borrowed until the next
+ * corpus_refresh/corpus_close (in CORPUS_WRITE: until the next call that writes or commits). The
+ * map grows by itself, while readers are open.
+ * Threading: one thread a handle for writes; corpus_image_bytes, corpus_caption_text and other
+ * getters on a CORPUS_READ handle may be called from several threads at once.
+ * Errors: ERR_LOCKED (another writer), ERR_INCOMPATIBLE (other version), ERR_CORRUPT (a record
+ * fails its checksum), ERR_NOSPACE, ERR_NOT_FOUND.
  */
 #ifndef STORE_CORPUS_H
 #define STORE_CORPUS_H
@@ -83,24 +85,27 @@ void corpus_abort(struct corpus *c);
 /* Bytes added since corpus_begin: commit at about 64 MB. */
 uint64_t corpus_batch_bytes(const struct corpus *c);
 
-/* image->key and n_bytes are filled in from bytes when bytes != NULL; with bytes == NULL the caller gives the key
- * (corpus_key_of_id). *number is the image's number, new or old. */
+/* image->key and n_bytes are filled in from bytes when bytes != NULL; with bytes == NULL the caller
+ * gives the key (corpus_key_of_id). *number is the image's number, new or old. */
 int corpus_add_image(struct corpus *c, struct corpus_image *image, const void *bytes, size_t n,
                      uint32_t *number, bool *is_new, struct error *err) MUST_CHECK;
 /* text: normalised UTF-8, 1..65535 bytes. */
 int corpus_add_caption(struct corpus *c, const char *text, size_t n, uint32_t *number, bool *is_new,
                        struct error *err) MUST_CHECK;
-/* original may be NULL (= the normalised text). A pair is identified by (image, caption, language, source); a second one with
- * another split, weight or label replaces them and says is_new = false, *changed = true. */
+/* original may be NULL (= the normalised text). A pair is identified by (image, caption, language,
+ * source); a second one with another split, weight or label replaces them and says is_new = false,
+ * *changed = true. */
 int corpus_add_pair(struct corpus *c, const struct corpus_pair *pair, const char *original,
                     size_t n_original, bool *is_new, bool *changed, struct error *err) MUST_CHECK;
-/* Maps a foreign id to an image: (source name, id) -> key. An id that already maps to another key: ERR_EXISTS, nothing
- * changed. */
+/* Maps a foreign id to an image: (source name, id) -> key. An id that already maps to another key:
+ * ERR_EXISTS, nothing changed. */
 int corpus_add_id(struct corpus *c, uint16_t source, const char *id, const uint8_t key[DIGEST_BYTES],
                   struct error *err) MUST_CHECK;
-/* A reject is identified by (source, line, reason, record): one that is already quarantined changes nothing and says
- * *is_new = false, so that a repeated run counts only what it rejected newly. is_new may be NULL. */
-int corpus_add_reject(struct corpus *c, const struct corpus_reject *reject, bool *is_new, struct error *err) MUST_CHECK;
+/* A reject is identified by (source, line, reason, record): one that is already quarantined changes
+ * nothing and says *is_new = false, so that a repeated run counts only what it rejected newly.
+ * is_new may be NULL. */
+int corpus_add_reject(struct corpus *c, const struct corpus_reject *reject, bool *is_new,
+                      struct error *err) MUST_CHECK;
 /* The id of a name, made when new (WRITE, inside a batch). At most 65534 a kind. */
 int corpus_intern(struct corpus *c, enum corpus_name_kind kind, const char *name, uint16_t *id,
                   struct error *err) MUST_CHECK;
@@ -109,38 +114,50 @@ int corpus_intern(struct corpus *c, enum corpus_name_kind kind, const char *name
 void corpus_key_of_id(const char *id, uint8_t key[DIGEST_BYTES]);
 
 /* Look-ups; ERR_NOT_FOUND when absent. */
-int corpus_image_number(struct corpus *c, const uint8_t key[DIGEST_BYTES], uint32_t *number, struct error *err);
-int corpus_caption_number(struct corpus *c, const uint8_t key[DIGEST_BYTES], uint32_t *number, struct error *err);
+int corpus_image_number(struct corpus *c, const uint8_t key[DIGEST_BYTES], uint32_t *number,
+                        struct error *err);
+int corpus_caption_number(struct corpus *c, const uint8_t key[DIGEST_BYTES], uint32_t *number,
+                          struct error *err);
 /* By foreign id; source_name NULL tries all sources (ERR_DATA when it is ambiguous). */
-int corpus_image_of_id(struct corpus *c, const char *source_name, const char *id, uint32_t *number, struct error *err);
-int corpus_find_name(struct corpus *c, enum corpus_name_kind kind, const char *name, uint16_t *id, struct error *err);
-const char *corpus_name(struct corpus *c, enum corpus_name_kind kind, uint16_t id); /* borrowed; NULL when unknown */
+int corpus_image_of_id(struct corpus *c, const char *source_name, const char *id, uint32_t *number,
+                       struct error *err);
+int corpus_find_name(struct corpus *c, enum corpus_name_kind kind, const char *name, uint16_t *id,
+                     struct error *err);
+/* borrowed; NULL when unknown */
+const char *corpus_name(struct corpus *c, enum corpus_name_kind kind, uint16_t id);
 uint16_t corpus_n_names(struct corpus *c, enum corpus_name_kind kind);
 
 uint32_t corpus_n_images(struct corpus *c);   /* numbers run from 0 to n - 1 */
 uint32_t corpus_n_captions(struct corpus *c);
-int corpus_get_image(struct corpus *c, uint32_t number, struct corpus_image *image, struct error *err) MUST_CHECK;
+int corpus_get_image(struct corpus *c, uint32_t number, struct corpus_image *image,
+                     struct error *err) MUST_CHECK;
 /* Encoded file bytes, checksum verified; *bytes borrowed. An image without bytes: n == 0. */
-int corpus_image_bytes(struct corpus *c, uint32_t number, const uint8_t **bytes, size_t *n, struct error *err) MUST_CHECK;
+int corpus_image_bytes(struct corpus *c, uint32_t number, const uint8_t **bytes, size_t *n,
+                       struct error *err) MUST_CHECK;
 /* Normalised text; borrowed, not NUL-terminated. key (32 bytes) may be NULL. */
 int corpus_caption_text(struct corpus *c, uint32_t number, const char **text, size_t *n,
                         uint8_t *key, struct error *err) MUST_CHECK;
 /* All pairs, in order of (image, caption, language, source); owned: memory_free. */
 int corpus_pairs(struct corpus *c, struct corpus_pair **pairs, size_t *n, struct error *err) MUST_CHECK;
 
-/* Class list: the parsed classes.json as it was given, one per corpus (name = "" is the default list); prompts are captions without pairs. */
+/* Class list: the parsed classes.json as it was given, one per corpus (name = "" is the default
+ * list); prompts are captions without pairs. */
 int corpus_set_classes(struct corpus *c, const char *json_text, struct error *err) MUST_CHECK;
-int corpus_classes(struct corpus *c, char **json_text, struct error *err) MUST_CHECK; /* owned; NULL text when none */
+/* owned; NULL text when none */
+int corpus_classes(struct corpus *c, char **json_text, struct error *err) MUST_CHECK;
 
 int corpus_counts(struct corpus *c, struct corpus_counts *counts, struct error *err) MUST_CHECK;
 /* Calls visit for every reject in order of arrival with its JSON text; stops at a negative return. */
-int corpus_each_reject(struct corpus *c, int (*visit)(void *context, const char *json), void *context, struct error *err) MUST_CHECK;
+int corpus_each_reject(struct corpus *c, int (*visit)(void *context, const char *json),
+                       void *context, struct error *err) MUST_CHECK;
 
-/* Walks everything: every record's checksum, key of every image and caption, both number tables, pairs that point nowhere,
- * counts and set digests of meta. Findings go to finding() one sentence each; returns their number or a negative error. */
+/* Walks everything: every record's checksum, key of every image and caption, both number tables,
+ * pairs that point nowhere, counts and set digests of meta. Findings go to finding() one sentence
+ * each; returns their number or a negative error. */
 int corpus_verify(struct corpus *c, void (*finding)(void *context, const char *text), void *context,
                   const struct report *report, struct error *err) MUST_CHECK;
 /* Canonical text sorted by key, without numbers, clocks, paths or runs, line by line to emit. */
-int corpus_dump(struct corpus *c, int (*emit)(void *context, const char *line), void *context, struct error *err) MUST_CHECK;
+int corpus_dump(struct corpus *c, int (*emit)(void *context, const char *line), void *context,
+                struct error *err) MUST_CHECK;
 
 #endif

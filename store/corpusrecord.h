@@ -1,8 +1,8 @@
-/* The records of a corpus: tables, checksums, counts and set digests. Private to store/corpus*.c; the bytes are drawn in
- * store/format.h, the handle's rules stand in store/corpus.h.
+/* The records of a corpus: tables, checksums, counts and set digests. Private to store/corpus*.c;
+ * the bytes are drawn in store/format.h, the handle's rules stand in store/corpus.h.
  *
- * `record_*` is the only way to a table: reading verifies the checksum, writing makes it and keeps the table's sums. A body is
- * a record's value without its checksum, borrowed from the map.
+ * `record_*` is the only way to a table: reading verifies the checksum, writing makes it and keeps
+ * the table's sums. A body is a record's value without its checksum, borrowed from the map.
  */
 #ifndef STORE_CORPUSRECORD_H
 #define STORE_CORPUSRECORD_H
@@ -57,9 +57,10 @@ uint64_t record_sum(enum corpus_table table, struct kv_bytes key, const void *bo
 int record_check(const struct corpus *c, enum corpus_table table, struct kv_bytes key, struct kv_bytes value,
                  struct kv_bytes *body, struct error *err) MUST_CHECK;
 /* 1 and *body, 0 when absent, or an error. */
-int record_get(struct corpus *c, enum corpus_table table, const void *key, size_t n_key, struct kv_bytes *body,
-               struct error *err) MUST_CHECK;
-/* The key must be new (record_append: and behind the last); record_replace: must be there, or is made in TABLE_META. */
+int record_get(struct corpus *c, enum corpus_table table, const void *key, size_t n_key,
+               struct kv_bytes *body, struct error *err) MUST_CHECK;
+/* The key must be new (record_append: and behind the last); record_replace: must be there, or is
+ * made in TABLE_META. */
 int record_put(struct corpus *c, enum corpus_table table, const void *key, size_t n_key, const void *body,
                size_t n_body, struct error *err) MUST_CHECK;
 int record_append(struct corpus *c, enum corpus_table table, const void *key, size_t n_key, const void *body,
@@ -71,10 +72,11 @@ int record_append_bytes(struct corpus *c, uint32_t number, const uint8_t key[DIG
                         size_t n, struct error *err) MUST_CHECK;
 
 /* Key -> number in TABLE_IMAGE_KEYS or TABLE_CAPTION_KEYS: 1, 0 when absent, or an error. */
-int record_number(struct corpus *c, enum corpus_table table, const uint8_t key[DIGEST_BYTES], uint32_t *number,
-                  struct error *err) MUST_CHECK;
+int record_number(struct corpus *c, enum corpus_table table, const uint8_t key[DIGEST_BYTES],
+                  uint32_t *number, struct error *err) MUST_CHECK;
 
-/* Bodies. Encoders return the length written; decoders ERR_CORRUPT when the length or a field is impossible. */
+/* Bodies. Encoders return the length written; decoders ERR_CORRUPT when the length or a field is
+ * impossible. */
 #define RECORD_IMAGE_BYTES 46
 size_t record_encode_image(const struct corpus_image *image, uint8_t body[RECORD_IMAGE_BYTES]);
 int record_decode_image(const struct corpus *c, struct kv_bytes body, struct corpus_image *image,
@@ -83,8 +85,9 @@ int record_decode_image(const struct corpus *c, struct kv_bytes body, struct cor
 void record_encode_pair(const struct corpus_pair *pair, bool has_original, uint8_t key[RECORD_PAIR_KEY],
                         uint8_t body[RECORD_PAIR_BYTES]);
 /* *original.bytes is NULL when it is the normalised text. */
-int record_decode_pair(const struct corpus *c, struct kv_bytes key, struct kv_bytes body, struct corpus_pair *pair,
-                       struct kv_bytes *original, struct error *err) MUST_CHECK;
+int record_decode_pair(const struct corpus *c, struct kv_bytes key, struct kv_bytes body,
+                       struct corpus_pair *pair, struct kv_bytes *original,
+                       struct error *err) MUST_CHECK;
 
 /* What makes two rejects the same: source, line, reason and record. */
 void record_reject_key(const struct corpus_reject *reject, uint8_t key[DIGEST_BYTES]);

@@ -1,9 +1,10 @@
 /* Digests: SHA-256 keys of content, and short checksums of our own records.
  *
- * An image's key is the SHA-256 of its file's bytes, a caption's of its normalised text: keys must hold
- * against a hostile corpus. A record checksum is the first 8 bytes of the SHA-256 of its bytes, read as
- * a little-endian u64; a set digest is the wrapping sum of record checksums, so that it can be kept up to date when
- * one record is added or taken away. Pure functions; any thread. Library: libcrypto.
+ * An image's key is the SHA-256 of its file's bytes, a caption's of its normalised text: keys must
+ * hold against a hostile corpus. A record checksum is the first 8 bytes of the SHA-256 of its
+ * bytes, read as a little-endian u64; a set digest is the wrapping sum of record checksums, so that
+ * it can be kept up to date when one record is added or taken away. Pure functions; any thread.
+ * Library: libcrypto.
  */
 #ifndef STORE_DIGEST_H
 #define STORE_DIGEST_H

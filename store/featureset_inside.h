@@ -1,5 +1,6 @@
-/* What the files of a feature set share: featureset.c (opening, check), featureset_meta.c (meta, keys),
- * featureset_put.c, featureset_get.c, featureset_verify.c and featureset_dump.c. Nobody else includes this. */
+/* What the files of a feature set share: featureset.c (opening, check), featureset_meta.c (meta,
+ * keys), featureset_put.c, featureset_get.c, featureset_verify.c and featureset_dump.c. Nobody else
+ * includes this. */
 #ifndef STORE_FEATURESET_INSIDE_H
 #define STORE_FEATURESET_INSIDE_H
 
@@ -27,16 +28,21 @@ struct featureset_counts {
     uint64_t n_vectors[FEATURESET_MAX_VIEWS];
 };
 
-/* featureset_meta.c. Values are borrowed from the transaction; ERR_CORRUPT when absent or its checksum fails. */
-int featureset_meta_get(struct kv_txn *txn, const char *name, struct kv_bytes *value, struct error *err) MUST_CHECK;
-int featureset_meta_put(struct kv_txn *txn, const char *name, const void *bytes, size_t n, struct error *err) MUST_CHECK;
+/* featureset_meta.c. Values are borrowed from the transaction; ERR_CORRUPT when absent or its
+ * checksum fails. */
+int featureset_meta_get(struct kv_txn *txn, const char *name, struct kv_bytes *value,
+                        struct error *err) MUST_CHECK;
+int featureset_meta_put(struct kv_txn *txn, const char *name, const void *bytes, size_t n,
+                        struct error *err) MUST_CHECK;
 int featureset_counts_get(struct kv_txn *txn, struct featureset_counts *counts, struct error *err) MUST_CHECK;
-int featureset_counts_put(struct kv_txn *txn, const struct featureset_counts *counts, struct error *err) MUST_CHECK;
+int featureset_counts_put(struct kv_txn *txn, const struct featureset_counts *counts,
+                          struct error *err) MUST_CHECK;
 /* Everything of a spec, into an empty set; and back into fs->spec, shape, fingerprint and replay. */
 int featureset_spec_put(struct kv_txn *txn, const struct featureset_spec *spec, struct error *err) MUST_CHECK;
 int featureset_spec_get(struct kv_txn *txn, struct featureset *fs, struct error *err) MUST_CHECK;
 /* The set's shape as its spec demands: ERR_USAGE for what a spec cannot be. */
-int featureset_shape_of(const struct featureset_spec *spec, struct block_shape *shape, struct error *err) MUST_CHECK;
+int featureset_shape_of(const struct featureset_spec *spec, struct block_shape *shape,
+                        struct error *err) MUST_CHECK;
 
 #define FEATURESET_KEY_BYTES 8
 void featureset_block_key(uint32_t view, uint32_t number, uint8_t key[FEATURESET_KEY_BYTES]);

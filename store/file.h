@@ -31,7 +31,8 @@ char *file_join(const char *folder, const char *name, struct error *err) MUST_CH
 /* The folder part of path ("." when none). Owned. */
 char *file_folder_of(const char *path, struct error *err) MUST_CHECK;
 
-/* Sorted names in a folder without "." and "..": *names is one owned block (memory_free): n pointers, then the strings. */
+/* Sorted names in a folder without "." and "..": *names is one owned block (memory_free): n
+ * pointers, then the strings. */
 int file_list(const char *folder, char ***names, size_t *n, struct error *err) MUST_CHECK;
 
 /* A read-only map of a whole file. Unmap with file_unmap. An empty file gives bytes != NULL, n == 0. */

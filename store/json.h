@@ -5,12 +5,14 @@
  *     int width = (int)json_int(json_get(v, "hidden_size"), 768);   // default when absent
  *     json_free(j);
  *
- * A `struct json *` is a value of any kind. Values returned by json_get and json_at are borrowed from their
- * root; the json_set* and json_push* functions take ownership of the value they are given. NULL is accepted everywhere as "absent". Building
- * functions return NULL (or ERR_NOMEM) only when memory is out; that is passed on by json_write.
- * Duplicate keys and NUL characters are refused on reading. Text that is no UTF-8 (a file's name) is written with '?'
- * for its foreign bytes. Names that jansson exports itself (json_object, json_array, json_string, json_copy, json_equal)
- * must not be used here, or the linker would mix the two: hence json_new_object, json_new_array, json_text, json_clone, json_same.
+ * A `struct json *` is a value of any kind. Values returned by json_get and json_at are borrowed
+ * from their root; the json_set* and json_push* functions take ownership of the value they are
+ * given. NULL is accepted everywhere as "absent". Building functions return NULL (or ERR_NOMEM)
+ * only when memory is out; that is passed on by json_write. Duplicate keys and NUL characters are
+ * refused on reading. Text that is no UTF-8 (a file's name) is written with '?' for its foreign
+ * bytes. Names that jansson exports itself (json_object, json_array, json_string, json_copy,
+ * json_equal) must not be used here, or the linker would mix the two: hence json_new_object,
+ * json_new_array, json_text, json_clone, json_same.
  */
 #ifndef STORE_JSON_H
 #define STORE_JSON_H
@@ -23,7 +25,8 @@
 
 struct json;
 
-/* Parses n bytes; `name` stands in error messages ("captions.jsonl:17"). Owned: json_free. NULL + ERR_DATA. */
+/* Parses n bytes; `name` stands in error messages ("captions.jsonl:17"). Owned: json_free. NULL +
+ * ERR_DATA. */
 struct json *json_read(const char *bytes, size_t n, const char *name, struct error *err) MUST_CHECK;
 /* Reads a file of at most limit bytes. */
 struct json *json_read_file(const char *path, size_t limit, struct error *err) MUST_CHECK;
@@ -60,7 +63,8 @@ void json_push_int(struct json *array, int64_t value);
 void json_push_number(struct json *array, double value);
 
 enum json_style { JSON_LINE, JSON_PRETTY, JSON_SORTED }; /* JSON_SORTED: one line, keys sorted: canonical */
-/* The text, NUL-terminated; owned: memory_free. Reals are written with 17 digits where needed (round trip). */
+/* The text, NUL-terminated; owned: memory_free. Reals are written with 17 digits where needed
+ * (round trip). */
 char *json_write(const struct json *j, enum json_style style, struct error *err) MUST_CHECK;
 bool json_same(const struct json *a, const struct json *b);
 

@@ -1,4 +1,5 @@
-/* Ordered tables of bytes in one folder: LMDB with the care it asks for. Library: lmdb, included by kv.c alone.
+/* Ordered tables of bytes in one folder: LMDB with the care it asks for. Library: lmdb, included by
+ * kv.c alone.
  *
  *     static const char *const tables[] = {"blocks", "meta"};
  *     enum { BLOCKS, META };
@@ -11,27 +12,34 @@
  *     kv_abort(txn);
  *     kv_close(kv);
  *
- * Keys are 1..511 bytes, ordered by memcmp: numbers inside keys are written big-endian. Tables are named once, at opening, and
- * called by their index.
+ * Keys are 1..511 bytes, ordered by memcmp: numbers inside keys are written big-endian. Tables are
+ * named once, at opening, and called by their index.
  *
  * What this layer promises above LMDB:
- * - The map grows by itself. A writing transaction keeps a copy of its puts; when the map is full in the middle of it, it is aborted,
- *   the map is doubled, and the puts are replayed: the batch survives whole, and the caller does not notice, save
- *   that borrowed values move at every put. A reader whose writer has grown the map follows at kv_begin_read.
- * - A full disk is ERR_NOSPACE: free space is asked for before a commit. After any error the transaction must be aborted, and the
+ * - The map grows by itself. A writing transaction keeps a copy of its puts; when the map is full
+ * in the middle of it, it is aborted,
+ *   the map is doubled, and the puts are replayed: the batch survives whole, and the caller does
+ *   not notice, save that borrowed values move at every put. A reader whose writer has grown the
+ *   map follows at kv_begin_read.
+ * - A full disk is ERR_NOSPACE: free space is asked for before a commit. After any error the
+ * transaction must be aborted, and the
  *   store is as it was before it.
  * - A data file shorter than its own head says is ERR_CORRUPT at opening, and no SIGBUS later.
  * - One writer: kv_open takes the writer's lock of the folder (store/lock.h), ERR_LOCKED otherwise.
- * - Network file systems, on which memory maps and locks do not hold, are refused by name (ERR_USAGE).
- * - One process opens an environment once, as LMDB demands: a second KV_READ handle shares the first; a writer beside
+ * - Network file systems, on which memory maps and locks do not hold, are refused by name
+ * (ERR_USAGE).
+ * - One process opens an environment once, as LMDB demands: a second KV_READ handle shares the
+ * first; a writer beside
  *   another handle of the same process is ERR_USAGE. A forked child opens its own.
  * - Readers that died are cleared away when a writer opens and before each of its transactions.
  *
- * Threading: a handle may be used by several threads; a transaction and its cursors by one at a time. A writer's handle has at one time
- * either one writing transaction or any number of reading ones (ERR_USAGE otherwise: growing moves the map).
- * A long-lived reading transaction in another process is harmless, but the file cannot reuse space meanwhile.
+ * Threading: a handle may be used by several threads; a transaction and its cursors by one at a
+ * time. A writer's handle has at one time either one writing transaction or any number of reading
+ * ones (ERR_USAGE otherwise: growing moves the map). A long-lived reading transaction in another
+ * process is harmless, but the file cannot reuse space meanwhile.
  *
- * Errors everywhere: ERR_IO, ERR_NOSPACE, ERR_NOMEM, ERR_CORRUPT, ERR_INCOMPATIBLE (made by another LMDB); all name the folder.
+ * Errors everywhere: ERR_IO, ERR_NOSPACE, ERR_NOMEM, ERR_CORRUPT, ERR_INCOMPATIBLE (made by another
+ * LMDB); all name the folder.
  */
 #ifndef STORE_KV_H
 #define STORE_KV_H
@@ -45,7 +53,7 @@
 enum kv_mode {
     KV_READ,     /* the folder must exist: ERR_NOT_FOUND */
     KV_WRITE,    /* makes folder and tables when absent; every commit is durable */
-    KV_BUILDING, /* as KV_WRITE for a folder that nobody else knows yet: commits are not durable until kv_sync */
+    KV_BUILDING, /* as KV_WRITE for a folder nobody else knows yet: not durable until kv_sync */
 };
 
 struct kv_config {
@@ -88,8 +96,9 @@ int kv_get(struct kv_txn *txn, int table, const void *key, size_t n_key, struct 
 /* Number of records of a table. */
 int kv_count(struct kv_txn *txn, int table, uint64_t *n, struct error *err) MUST_CHECK;
 
-/* Writing transactions only, with no cursor of the transaction open. kv_put replaces; kv_append is a put of a key behind the
- * last one (full pages; ERR_CORRUPT when it is not behind); kv_delete of an absent key is fine. */
+/* Writing transactions only, with no cursor of the transaction open. kv_put replaces; kv_append is
+ * a put of a key behind the last one (full pages; ERR_CORRUPT when it is not behind); kv_delete of
+ * an absent key is fine. */
 int kv_put(struct kv_txn *txn, int table, const void *key, size_t n_key, const void *value, size_t n_value,
            struct error *err) MUST_CHECK;
 int kv_append(struct kv_txn *txn, int table, const void *key, size_t n_key, const void *value,
@@ -99,14 +108,18 @@ int kv_delete(struct kv_txn *txn, int table, const void *key, size_t n_key, stru
 /* Iteration in key order. Each step: 1 and *key, *value; 0 at the end; or an error.
  *
  *     kv_cursor_open(txn, BLOCKS, &cur, &err);
- *     for (rc = kv_cursor_seek(cur, prefix, n, &k, &v, &err); rc > 0; rc = kv_cursor_next(cur, &k, &v, &err)) ...
+ *     for (rc = kv_cursor_seek(cur, prefix, n, &k, &v, &err); rc > 0;
+ *          rc = kv_cursor_next(cur, &k, &v, &err)) ...
  *     kv_cursor_close(cur);
  */
 int kv_cursor_open(struct kv_txn *txn, int table, struct kv_cursor **cur, struct error *err) MUST_CHECK;
 void kv_cursor_close(struct kv_cursor *cur);
-int kv_cursor_first(struct kv_cursor *cur, struct kv_bytes *key, struct kv_bytes *value, struct error *err) MUST_CHECK;
-int kv_cursor_last(struct kv_cursor *cur, struct kv_bytes *key, struct kv_bytes *value, struct error *err) MUST_CHECK;
-int kv_cursor_next(struct kv_cursor *cur, struct kv_bytes *key, struct kv_bytes *value, struct error *err) MUST_CHECK;
+int kv_cursor_first(struct kv_cursor *cur, struct kv_bytes *key, struct kv_bytes *value,
+                    struct error *err) MUST_CHECK;
+int kv_cursor_last(struct kv_cursor *cur, struct kv_bytes *key, struct kv_bytes *value,
+                   struct error *err) MUST_CHECK;
+int kv_cursor_next(struct kv_cursor *cur, struct kv_bytes *key, struct kv_bytes *value,
+                   struct error *err) MUST_CHECK;
 /* The first record whose key is not less than the given one. */
 int kv_cursor_seek(struct kv_cursor *cur, const void *from, size_t n_from, struct kv_bytes *key,
                    struct kv_bytes *value, struct error *err) MUST_CHECK;

@@ -4,9 +4,10 @@
  *     ...
  *     lock_release(lock);
  *
- * The kernel frees it when its holder ends in any way, so that there is no stale lock after kill -9; the file stays, and holds the
- * process id of its last holder for the error message only. The lock follows the folder through a rename. A forked
- * child shares its parent's lock. Threading: one owner. kv_open takes it for every writer; nobody else needs to.
+ * The kernel frees it when its holder ends in any way, so that there is no stale lock after kill
+ * -9; the file stays, and holds the process id of its last holder for the error message only. The
+ * lock follows the folder through a rename. A forked child shares its parent's lock. Threading: one
+ * owner. kv_open takes it for every writer; nobody else needs to.
  */
 #ifndef STORE_LOCK_H
 #define STORE_LOCK_H

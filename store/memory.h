@@ -25,8 +25,8 @@
  * pointer. NULL with ERR_NOMEM when the product overflows, exceeds limit, or memory is out. */
 void *memory_array(uint64_t n, uint64_t size, uint64_t limit, struct error *err) MUST_CHECK;
 
-/* Grows *ptr (made by memory_array, or NULL) so that at least `need` elements of `size` bytes fit, doubling *capacity
- * (elements); new bytes are zero. 0, or ERR_NOMEM with *ptr untouched. */
+/* Grows *ptr (made by memory_array, or NULL) so that at least `need` elements of `size` bytes fit,
+ * doubling *capacity (elements); new bytes are zero. 0, or ERR_NOMEM with *ptr untouched. */
 int memory_grow(void *ptr_to_ptr, size_t *capacity, uint64_t need, size_t size, uint64_t limit,
                 struct error *err) MUST_CHECK;
 

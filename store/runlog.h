@@ -2,8 +2,9 @@
  *
  *     runlog_write(cache, "ingest", CLIPSTILL_VERSION, settings, counts, 3, &err);
  *
- * Shape: {"schema": "clipstill-run-1", "verb", "version", "ended" (UTC, ISO 8601), "settings", "counts", "exit"}; what is not given is
- * null. Written atomically; two commands that end in the same second get different names. Threading: any.
+ * Shape: {"schema": "clipstill-run-1", "verb", "version", "ended" (UTC, ISO 8601), "settings",
+ * "counts", "exit"}; what is not given is null. Written atomically; two commands that end in the
+ * same second get different names. Threading: any.
  */
 #ifndef STORE_RUNLOG_H
 #define STORE_RUNLOG_H

@@ -1,5 +1,5 @@
-/* A check in a child process: what would crash the program (SIGBUS from a bad disk, an assertion of a library, an endless
- * loop that is killed) becomes a finding.
+/* A check in a child process: what would crash the program (SIGBUS from a bad disk, an assertion of
+ * a library, an endless loop that is killed) becomes a finding.
  *
  *     static int walk(void *context, struct sandbox *box, struct error *err)    // in the child
  *     {
@@ -7,10 +7,11 @@
  *         sandbox_progress(box, "verify corpus", i, n);
  *         return 0;
  *     }
- *     int n = sandbox_run(walk, &context, finding, finding_context, report, &err);   // findings, or a negative error
+ *     // how many findings, or a negative error
+ *     int n = sandbox_run(walk, &context, finding, finding_context, report, &err);
  *
- * The child is a fork: it sees the parent's memory as it was, changes nothing in it, and must open its own stores (kv_open
- * knows a fork). Call it from a serial part of the program.
+ * The child is a fork: it sees the parent's memory as it was, changes nothing in it, and must open
+ * its own stores (kv_open knows a fork). Call it from a serial part of the program.
  */
 #ifndef STORE_SANDBOX_H
 #define STORE_SANDBOX_H
@@ -22,7 +23,8 @@
 
 struct sandbox;
 
-/* Findings come in order. A child that dies adds one finding that says so. ERR_STOPPED when report says stop. */
+/* Findings come in order. A child that dies adds one finding that says so. ERR_STOPPED when report
+ * says stop. */
 int sandbox_run(int (*work)(void *context, struct sandbox *box, struct error *err), void *context,
                 void (*finding)(void *context, const char *text), void *finding_context,
                 const struct report *report, struct error *err) MUST_CHECK;

@@ -5,22 +5,27 @@
  *     from.npy = "x.npy"; from.keys = "x.keys.txt"; from.identity = "x.identity.json";
  *     transfer_import(corpus, cache, &from, report, &counts, &err);
  *
- *     transfer_export(corpus, fs, view, "out/x", report, &counts, &err);   // out/x.npy, out/x.keys.txt, out/x.identity.json
+ *     // out/x.npy, out/x.keys.txt, out/x.identity.json
+ *     transfer_export(corpus, fs, view, "out/x", report, &counts, &err);
  *
  * Three files make a set:
  *   .npy            f16, f32 or f64, one row a record
- *   keys file       one key a line, in the order of rows: the record's SHA-256 in 64 hex digits, or else for pictures an id that a source
- *                   of the corpus gave them (their path in its manifest), and for texts the normalised caption itself
- *   identity JSON   "model" (text), "tower" ("image" or "text"), "tap" (default TOWER.final), "dimension", "normalized" (rows
- *                   have unit length; default false), "preprocessing" (object, demanded for images: training replays it),
+ *   keys file       one key a line, in the order of rows: the record's SHA-256 in 64 hex digits, or
+ *                   else for pictures an id that a source of the corpus gave them (their path in
+ *                   its manifest), and for texts the normalised caption itself
+ *   identity JSON   "model" (text), "tower" ("image" or "text"), "tap" (default TOWER.final),
+ *                   "dimension", "normalized" (rows have unit length; default false),
+ *                   "preprocessing" (object, demanded for images: training replays it),
  *                   "logit_scale" (optional), and what else the maker wants to say
  *
- * The set's fingerprint holds model, tower, tap, dimension, normalized, preprocessing, storage, and the SHA-256 of the
- * whole identity in canonical form; its replay holds the identity, and of it preprocessing and logit_scale at top level.
+ * The set's fingerprint holds model, tower, tap, dimension, normalized, preprocessing, storage, and
+ * the SHA-256 of the whole identity in canonical form; its replay holds the identity, and of it
+ * preprocessing and logit_scale at top level.
  *
- * Invariants: import checks everything that the files can get wrong before it writes anything. The set is filled in batches of about 64 MB, each one
- * transaction; the same command goes on after a crash, and a second import of the same is a no-op. Export writes files atomically, rows in
- * order of keys, and what it wrote can be imported. Threading: one thread.
+ * Invariants: import checks everything that the files can get wrong before it writes anything. The
+ * set is filled in batches of about 64 MB, each one transaction; the same command goes on after a
+ * crash, and a second import of the same is a no-op. Export writes files atomically, rows in order
+ * of keys, and what it wrote can be imported. Threading: one thread.
  */
 #ifndef STORE_TRANSFER_H
 #define STORE_TRANSFER_H
@@ -38,7 +43,8 @@ struct transfer_source {
     const char *name;                  /* of the set; NULL: the identity's tap */
     enum codec_storage storage;        /* default q, 1e-4 */
     float epsilon;
-    bool allow_missing; /* rows of records that the corpus does not have are counted and left out, instead of refused */
+    /* rows of records that the corpus does not have are counted and left out, instead of refused */
+    bool allow_missing;
 };
 
 struct transfer_counts {
@@ -52,15 +58,19 @@ struct transfer_counts {
 
 void transfer_source_defaults(struct transfer_source *from);
 
-/* ERR_DATA names file and line or row: counts or dimensions that differ, a NaN, a record twice with different rows, rows that are not
- * of unit length although the identity says so, unknown records (the first few are named). ERR_INCOMPATIBLE: the set
- * exists with another fingerprint. ERR_EXISTS: it holds another vector for a record. ERR_STOPPED between batches. */
+/* ERR_DATA names file and line or row: counts or dimensions that differ, a NaN, a record twice with
+ * different rows, rows that are not of unit length although the identity says so, unknown records
+ * (the first few are named). ERR_INCOMPATIBLE: the set exists with another fingerprint. ERR_EXISTS:
+ * it holds another vector for a record. ERR_STOPPED between batches. */
 int transfer_import(struct corpus *c, const char *cache, const struct transfer_source *from,
-                    const struct report *report, struct transfer_counts *counts, struct error *err) MUST_CHECK;
+                    const struct report *report, struct transfer_counts *counts,
+                    struct error *err) MUST_CHECK;
 
-/* One view. A set that was imported as normalized leaves as unit vectors, any other as vectors with their norm. */
+/* One view. A set that was imported as normalized leaves as unit vectors, any other as vectors with
+ * their norm. */
 int transfer_export(struct corpus *c, struct featureset *fs, uint32_t view, const char *prefix,
-                    const struct report *report, struct transfer_counts *counts, struct error *err) MUST_CHECK;
+                    const struct report *report, struct transfer_counts *counts,
+                    struct error *err) MUST_CHECK;
 
 /* The key of a record of this tower. */
 int transfer_key(struct corpus *c, enum featureset_tower tower, uint32_t number, uint8_t key[DIGEST_BYTES],

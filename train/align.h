@@ -1,15 +1,18 @@
-/* Stage 2, `clipstill align`: the two student towers meet again, by symmetric InfoNCE on image-text pairs.
+/* Stage 2, `clipstill align`: the two student towers meet again, by symmetric InfoNCE on image-text
+ * pairs.
  *
  *     struct align_options o = align_options_default();
  *     o.cache = "C"; o.init = "S1"; o.out = "S2";
  *     int rc = align_run(&o, report, &r, &err);
  *
- * Loss: InfoNCE with learned temperature (train/contrast.h; linked and equal records are never negatives) + w_keep * (1 - cos) to the cached teacher embeddings of both towers
- * (which keeps the student in the teacher's space; on by default) + w_similarity * similarity distillation on cached teacher features. Terms whose features are not in the cache
- * are left out, with a warning. Pairs are sampled by weight and source.
- * freeze_image: the image tower stays as it is. freeze_image_set: there is no image tower, the set's cached features stand for the pictures; the text student is then trained from
- * init, or from random weights with a tokenizer out of the text set, a file, or trained on the captions (vocab_size).
- * Resume, threads, errors: as train/distill.h.
+ * Loss: InfoNCE with learned temperature (train/contrast.h; linked and equal records are never
+ * negatives) + w_keep * (1 - cos) to the cached teacher embeddings of both towers (which keeps the
+ * student in the teacher's space; on by default) + w_similarity * similarity distillation on cached
+ * teacher features. Terms whose features are not in the cache are left out, with a warning. Pairs
+ * are sampled by weight and source. freeze_image: the image tower stays as it is. freeze_image_set:
+ * there is no image tower, the set's cached features stand for the pictures; the text student is
+ * then trained from init, or from random weights with a tokenizer out of the text set, a file, or
+ * trained on the captions (vocab_size). Resume, threads, errors: as train/distill.h.
  */
 #ifndef TRAIN_ALIGN_H
 #define TRAIN_ALIGN_H
@@ -40,7 +43,8 @@ struct align_options {
     size_t n_source_weights;
     const char *tokenizer;              /* SentencePiece model file; NULL */
     const char *keep_vocab;             /* file; NULL */
-    int vocab_size;                     /* pieces of a model trained on the train captions when no other is there */
+    /* pieces of a model trained on the train captions when no other is there */
+    int vocab_size;
     int epochs;
     uint64_t max_steps;
     int batch;
@@ -63,6 +67,7 @@ struct align_result {
 };
 
 struct align_options align_options_default(void);
-int align_run(const struct align_options *o, const struct report *report, struct align_result *result, struct error *err) MUST_CHECK;
+int align_run(const struct align_options *o, const struct report *report,
+              struct align_result *result, struct error *err) MUST_CHECK;
 
 #endif

@@ -6,14 +6,16 @@
  *     checkpoint_finish(&k, summary, &err);                   // OUT/run.json, then the folder goes
  *
  *   OUT/checkpoint/pinned   the run's record lists, written once before the first state
- *   OUT/checkpoint/state    "CLIPCKPT", u32 version, u64 JSON length, JSON, blocks, SHA-256 of all before it
+ *   OUT/checkpoint/state    "CLIPCKPT", u32 version, u64 JSON length, JSON, blocks, SHA-256 of all
+ *                           before it
  *   OUT/checkpoint/writer.lock   held while the run lives: a second run into OUT is ERR_LOCKED
  *   OUT/curve.jsonl         the learning curve; cut back to the checkpoint's point on resume
  *   OUT/run.json            settings and summary of a finished run: the same command again is a hit
  *
- * A block is a named array of bytes that the caller registers once and that is read from and written to its own memory. State keeps no random
- * generator: draws are functions of seed, epoch and index (train/random.h). A run with other settings, data or networks in the same OUT is refused
- * (ERR_EXISTS) and every difference named.
+ * A block is a named array of bytes that the caller registers once and that is read from and
+ * written to its own memory. State keeps no random generator: draws are functions of seed, epoch
+ * and index (train/random.h). A run with other settings, data or networks in the same OUT is
+ * refused (ERR_EXISTS) and every difference named.
  */
 #ifndef TRAIN_CHECKPOINT_H
 #define TRAIN_CHECKPOINT_H
@@ -46,13 +48,17 @@ struct checkpoint {
     int n_blocks;
 };
 
-/* Reads what is there. k->summary != NULL: finished with these settings, nothing to do. k->progress != NULL: to be resumed. Other settings: ERR_EXISTS. A
- * damaged state: ERR_CORRUPT. Another process at work in OUT: ERR_LOCKED. OUT with a model but without our files: ERR_EXISTS. */
-int checkpoint_open(struct checkpoint *k, const char *out, const struct json *settings, struct error *err) MUST_CHECK;
+/* Reads what is there. k->summary != NULL: finished with these settings, nothing to do. k->progress
+ * != NULL: to be resumed. Other settings: ERR_EXISTS. A damaged state: ERR_CORRUPT. Another process
+ * at work in OUT: ERR_LOCKED. OUT with a model but without our files: ERR_EXISTS. */
+int checkpoint_open(struct checkpoint *k, const char *out, const struct json *settings,
+                    struct error *err) MUST_CHECK;
 void checkpoint_close(struct checkpoint *k);
 /* Names memory that belongs to the state; at stays the caller's. */
-int checkpoint_add(struct checkpoint *k, const char *name, void *at, size_t n_bytes, struct error *err) MUST_CHECK;
-/* A block of the state found, wherever it is registered or not; borrowed until checkpoint_restore. NULL when absent. */
+int checkpoint_add(struct checkpoint *k, const char *name, void *at, size_t n_bytes,
+                   struct error *err) MUST_CHECK;
+/* A block of the state found, wherever it is registered or not; borrowed until checkpoint_restore.
+ * NULL when absent. */
 const void *checkpoint_block(const struct checkpoint *k, const char *name, size_t *n_bytes);
 /* Copies every registered block back (a missing one or another size: ERR_CORRUPT), cuts the curve back. */
 int checkpoint_restore(struct checkpoint *k, struct error *err) MUST_CHECK;

@@ -1,17 +1,23 @@
-/* Stage 1, `clipstill distill`: each student tower learns the features of the matching teacher tower, from the cache alone.
+/* Stage 1, `clipstill distill`: each student tower learns the features of the matching teacher
+ * tower, from the cache alone.
  *
  *     struct distill_options o = distill_options_default();
  *     o.cache = "C"; o.out = "S"; o.image_arch = "vit-tiny"; o.text_arch = "text-tiny";
  *     struct distill_result r;
  *     int rc = distill_run(&o, report, &r, &err);
  *
- * The towers are independent here, so they are trained one after the other (image, then text), each with its own schedule. Loss a record: w_final * (1 - cos) on the final
- * embedding + w_feature * mean over the intermediate sets of SmoothL1 on adapted features (the set's block k of L is matched to the student's block round(k * l / L)); a
- * further teacher's final set acts through its own adapter. Adapters are dropped at the end. All languages are mixed.
- * --loss label trains the same network from labels instead (the baseline): softmax over a linear classifier on the embedding.
+ * The towers are independent here, so they are trained one after the other (image, then text), each
+ * with its own schedule. Loss a record: w_final * (1 - cos) on the final embedding + w_feature *
+ * mean over the intermediate sets of SmoothL1 on adapted features (the set's block k of L is
+ * matched to the student's block round(k * l / L)); a further teacher's final set acts through its
+ * own adapter. Adapters are dropped at the end. All languages are mixed. --loss label trains the
+ * same network from labels instead (the baseline): softmax over a linear classifier on the
+ * embedding.
  *
- * Resume: the same command. Bit-exact: a killed and resumed run gives a byte-equal model.safetensors, for any number of threads. report_stopped: a checkpoint, then
- * ERR_STOPPED. Other settings or data in the same out: ERR_EXISTS with the differences. A NaN: ERR_DIVERGED with step and tensor.
+ * Resume: the same command. Bit-exact: a killed and resumed run gives a byte-equal
+ * model.safetensors, for any number of threads. report_stopped: a checkpoint, then ERR_STOPPED.
+ * Other settings or data in the same out: ERR_EXISTS with the differences. A NaN: ERR_DIVERGED with
+ * step and tensor.
  */
 #ifndef TRAIN_DISTILL_H
 #define TRAIN_DISTILL_H
@@ -41,14 +47,16 @@ struct distill_options {
     const char *const *languages;       /* NULL: all */
     size_t n_languages;
     const char *keep_vocab;             /* file: one text a line whose pieces are kept; NULL */
-    const char *tokenizer;              /* a SentencePiece model to prune; NULL: the teacher's, kept in the text set */
+    /* a SentencePiece model to prune; NULL: the teacher's, kept in the text set */
+    const char *tokenizer;
     int epochs_image, epochs_text;
     uint64_t max_steps;                 /* a tower; 0: no limit */
     int batch_image, batch_text;
     double lr_image, lr_text;
     struct optimiser_config optimiser;  /* lr and n_steps are filled in */
     int n_views;                        /* 0: all */
-    bool augment;                       /* flip and mild crops of the student's pixels against view 0's feature */
+    /* flip and mild crops of the student's pixels against view 0's feature */
+    bool augment;
     double token_drop; /* chance that a token of a train caption is left out, drawn anew every epoch; 0 */
     int patience;                       /* epochs without better validation before stopping; 0: never */
     bool keep_best;                     /* the weights of the best validation, not the last */
@@ -64,6 +72,7 @@ struct distill_result {
 };
 
 struct distill_options distill_options_default(void);
-int distill_run(const struct distill_options *o, const struct report *report, struct distill_result *result, struct error *err) MUST_CHECK;
+int distill_run(const struct distill_options *o, const struct report *report,
+                struct distill_result *result, struct error *err) MUST_CHECK;
 
 #endif

@@ -3,8 +3,10 @@
  *     evalset_open(&s, corpus, split, image_set, text_set, prompts, n_prompts, with_train, &err);
  *     evalset_teacher(s, &e, &err);  evalset_student(s, model, numerics, &f, &err);
  *
- * Rows: pictures of the split first, then (with_train) labelled train pictures for k-NN; captions of the split first, then the class prompts. Where the
- * cache has teacher features, a record without them is left out for all systems alike and counted, so that systems are compared on the same records.
+ * Rows: pictures of the split first, then (with_train) labelled train pictures for k-NN; captions
+ * of the split first, then the class prompts. Where the cache has teacher features, a record
+ * without them is left out for all systems alike and counted, so that systems are compared on the
+ * same records.
  */
 #ifndef TRAIN_EVALSET_H
 #define TRAIN_EVALSET_H
@@ -25,7 +27,8 @@ struct evalset {
     struct corpus_pair *pairs;         /* of the split; image and caption are row numbers here */
     size_t n_pairs;
     uint16_t *label;                   /* (n_all_images) CORPUS_NO_NAME when none */
-    uint32_t *prompt_row;              /* row of prompt i, as given to evalset_open; UINT32_MAX: no features */
+    /* row of prompt i, as given to evalset_open; UINT32_MAX: no features */
+    uint32_t *prompt_row;
     uint64_t n_left_out;               /* records of the split without features */
 };
 
@@ -37,11 +40,13 @@ struct evalset_embeddings {
 };
 
 /* prompts: corpus numbers of captions. sets may be NULL. */
-int evalset_open(struct evalset **s, struct corpus *corpus, enum corpus_split split, struct featureset *images, struct featureset *texts,
-                 const uint32_t *prompts, size_t n_prompts, bool with_train, struct error *err) MUST_CHECK;
+int evalset_open(struct evalset **s, struct corpus *corpus, enum corpus_split split,
+                 struct featureset *images, struct featureset *texts, const uint32_t *prompts,
+                 size_t n_prompts, bool with_train, struct error *err) MUST_CHECK;
 void evalset_free(struct evalset *s);
 int evalset_teacher(const struct evalset *s, struct evalset_embeddings *e, struct error *err) MUST_CHECK;
-int evalset_student(const struct evalset *s, const struct model *m, enum numerics numerics, struct evalset_embeddings *e, struct error *err) MUST_CHECK;
+int evalset_student(const struct evalset *s, const struct model *m, enum numerics numerics,
+                    struct evalset_embeddings *e, struct error *err) MUST_CHECK;
 void evalset_release(struct evalset_embeddings *e);
 
 #endif

@@ -1,15 +1,19 @@
-/* `clipstill eval`: teacher and students judged on the same records of a split, from the cache alone.
+/* `clipstill eval`: teacher and students judged on the same records of a split, from the cache
+ * alone.
  *
  *     struct evaluate_options o = evaluate_options_default();
  *     o.cache = "C"; o.models = dirs; o.n_models = 2;
  *     rc = evaluate_run(&o, report, &answer, &err);         // answer: JSON, owned
  *
- * Systems: "teacher" (cached features), each student by its folder, and the crossed pairs that show whether it lives in the teacher's space:
- * "DIR > teacher" (student pictures, teacher texts), "teacher > DIR" (teacher pictures, student texts). Tasks: retrieval a group (train/retrieval.h), zero-shot a language
- * (train/zeroshot.h), k-NN (train/knn.h). Every number comes with n, a 95% interval and its chance level.
+ * Systems: "teacher" (cached features), each student by its folder, and the crossed pairs that show
+ * whether it lives in the teacher's space: "DIR > teacher" (student pictures, teacher texts),
+ * "teacher > DIR" (teacher pictures, student texts). Tasks: retrieval a group (train/retrieval.h),
+ * zero-shot a language (train/zeroshot.h), k-NN (train/knn.h). Every number comes with n, a 95%
+ * interval and its chance level.
  *
- * The answer: {"split", "n_images", "n_captions", "n_left_out", "systems": [{"name", "parameters", ...}], "rows": [{"system", "task": "retrieval"|"zero-shot"|"knn",
- * "by": "lang"|"source"|"label", "group", "metric": "t2i R@1", "value", "low", "high", "chance", "n"}]}.
+ * The answer: {"split", "n_images", "n_captions", "n_left_out", "systems": [{"name", "parameters",
+ * ...}], "rows": [{"system", "task": "retrieval"|"zero-shot"|"knn", "by": "lang"|"source"|"label",
+ * "group", "metric": "t2i R@1", "value", "low", "high", "chance", "n"}]}.
  */
 #ifndef TRAIN_EVALUATE_H
 #define TRAIN_EVALUATE_H
@@ -37,6 +41,7 @@ struct evaluate_options {
 };
 
 struct evaluate_options evaluate_options_default(void);
-int evaluate_run(const struct evaluate_options *o, const struct report *report, struct json **answer, struct error *err) MUST_CHECK;
+int evaluate_run(const struct evaluate_options *o, const struct report *report,
+                 struct json **answer, struct error *err) MUST_CHECK;
 
 #endif

@@ -1,18 +1,23 @@
-/* What a training run reads: a pinned list of records, their pixels, tokens and cached teacher features.
+/* What a training run reads: a pinned list of records, their pixels, tokens and cached teacher
+ * features.
  *
- *     loader_open(&l, &options, &err);                       // pins the lists; options.pinned: from a checkpoint instead
+ *     loader_open(&l, &options, &err); // pins the lists; options.pinned: from a checkpoint instead
  *     loader_order(l, LOADER_IMAGES, epoch, order);          // a permutation, by (seed, epoch)
  *     loader_fill(l, SPLIT_TRAIN, LOADER_IMAGES, epoch, order + begin, n, &batch, &err);
  *     loader_close(l);
  *
- * Lists, one a split: images (with bytes, and with features in every image set), captions (likewise for text sets), pairs (of listed images and captions).
- * A run pins them at its start: records that arrive later wait for the next run. loader_digest covers the keys in order and
- * the sets' fingerprints. Train and val captions do not overlap: a text of both is train's, unless val would be empty.
+ * Lists, one a split: images (with bytes, and with features in every image set), captions (likewise
+ * for text sets), pairs (of listed images and captions). A run pins them at its start: records that
+ * arrive later wait for the next run. loader_digest covers the keys in order and the sets'
+ * fingerprints. Train and val captions do not overlap: a text of both is train's, unless val would
+ * be empty.
  *
- * Pictures are decoded and preprocessed at the student's side, with the view boxes replayed by the plan kept in the set, in parallel over
- * records; pixels are kept in a bounded cache, so that epochs after the first decode nothing. Captions are tokenised once. The teacher's folder is never
+ * Pictures are decoded and preprocessed at the student's side, with the view boxes replayed by the
+ * plan kept in the set, in parallel over records; pixels are kept in a bounded cache, so that
+ * epochs after the first decode nothing. Captions are tokenised once. The teacher's folder is never
  * needed. Features are read once into memory when they fit feature_bytes, else block by block.
- * Threading: one caller; parallel inside. Batches do not depend on the number of threads nor on what is cached.
+ * Threading: one caller; parallel inside. Batches do not depend on the number of threads nor on
+ * what is cached.
  */
 #ifndef TRAIN_LOADER_H
 #define TRAIN_LOADER_H
@@ -40,7 +45,8 @@ struct loader_options {
     const struct preprocess *preprocess; /* without an image set to replay: the student's own; NULL */
     int n_views;           /* at most; 0: all that every image set has */
     bool augment;          /* flip and mild random crop of the student's pixels; the target stays view 0 */
-    double token_drop;     /* chance that a token of a train caption is left out, drawn anew every epoch; bos and eos stay */
+    /* chance that a token of a train caption is left out, drawn anew every epoch; bos and eos stay */
+    double token_drop;
     const struct tokenizer *tokenizer; /* borrowed; NULL without captions */
     int max_tokens;
     const char *const *languages; /* NULL: all */
@@ -82,11 +88,14 @@ int loader_pinned(const struct loader *l, char **bytes, size_t *n, struct error 
 /* Unknown tokens by language: {"en": {"train": 0.0, "val": 0.001}, ...}. Owned. */
 struct json *loader_unknown(const struct loader *l);
 
-/* Order of an epoch of SPLIT_TRAIN. Pairs are drawn in proportion to their weights (systematic sampling: with equal weights each once). // order: (loader_n) */
+/* Order of an epoch of SPLIT_TRAIN. Pairs are drawn in proportion to their weights (systematic
+ * sampling: with equal weights each once). // order: (loader_n) */
 void loader_order(const struct loader *l, enum loader_kind kind, uint32_t epoch, uint32_t *order);
-/* Records `index` (positions in the list). Split train takes views and augmentation by epoch; val is view 0. // index: (n) */
-int loader_fill(struct loader *l, enum corpus_split split, enum loader_kind kind, uint32_t epoch, const uint32_t *index, int n,
-                struct loader_batch *batch, struct error *err) MUST_CHECK;
+/* Records `index` (positions in the list). Split train takes views and augmentation by epoch; val
+ * is view 0. // index: (n) */
+int loader_fill(struct loader *l, enum corpus_split split, enum loader_kind kind, uint32_t epoch,
+                const uint32_t *index, int n, struct loader_batch *batch,
+                struct error *err) MUST_CHECK;
 void loader_batch_release(struct loader_batch *b);
 /* Multi-positive: linked cells are positives instead of masked. Default false. */
 void loader_multi_positive(struct loader *l, bool yes);

@@ -13,18 +13,24 @@
 
 #include <stdint.h>
 
-/* weight * sum_i (1 - cos(x_i, t_i)); t_i of unit length; equally half the squared distance of the unit vectors.
- * A zero x_i counts 1 and has no gradient. // x, target, grad: (n, dim) */
-double loss_embedding(int64_t n, int64_t dim, const float *x, const float *target, double weight, float *grad);
+/* weight * sum_i (1 - cos(x_i, t_i)); t_i of unit length; equally half the squared distance of the
+ * unit vectors. A zero x_i counts 1 and has no gradient. // x, target, grad: (n, dim) */
+double loss_embedding(int64_t n, int64_t dim, const float *x, const float *target, double weight,
+                      float *grad);
 /* SmoothL1 (Girshick 2015) of x against scale * t, mean over columns, summed over rows:
- * |d| < beta: d^2 / (2 beta), otherwise |d| - beta / 2. `scale` brings unit vectors to unit variance: sqrt(dim). // (n, dim) */
-double loss_smooth_l1(int64_t n, int64_t dim, const float *x, const float *target, double scale, double beta, double weight, float *grad);
-/* Softmax cross-entropy with class labels; label -1: the record has none and counts nothing. *n_right += top-1 hits (may be NULL). // logits, grad: (n, classes) */
-double loss_label(int64_t n, int64_t classes, const float *logits, const int32_t *label, double weight, float *grad, int64_t *n_right);
+ * |d| < beta: d^2 / (2 beta), otherwise |d| - beta / 2. `scale` brings unit vectors to unit
+ * variance: sqrt(dim). // (n, dim) */
+double loss_smooth_l1(int64_t n, int64_t dim, const float *x, const float *target, double scale,
+                      double beta, double weight, float *grad);
+/* Softmax cross-entropy with class labels; label -1: the record has none and counts nothing.
+ * *n_right += top-1 hits (may be NULL). // logits, grad: (n, classes) */
+double loss_label(int64_t n, int64_t classes, const float *logits, const int32_t *label,
+                  double weight, float *grad, int64_t *n_right);
 
 /* u_i = x_i / |x_i| (a zero row stays zero); norm may be NULL. // x, unit: (n, dim), norm: (n) */
 void loss_normalise(int64_t n, int64_t dim, const float *x, float *unit, float *norm);
 /* Backward of loss_normalise: dx_i += (du_i - (du_i . u_i) u_i) / |x_i|. */
-void loss_normalise_backward(int64_t n, int64_t dim, const float *unit, const float *norm, const float *d_unit, float *dx);
+void loss_normalise_backward(int64_t n, int64_t dim, const float *unit, const float *norm,
+                             const float *d_unit, float *dx);
 
 #endif

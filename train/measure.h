@@ -1,7 +1,8 @@
 /* A number with what it takes to believe it: n, a 95% interval, the chance level.
  *
- * The interval is a percentile bootstrap over clusters (all captions of one picture are drawn together, since they are not independent), with a fixed
- * seed; an accuracy of a few hundred queries is worth little without it. Pure functions; deterministic; any thread.
+ * The interval is a percentile bootstrap over clusters (all captions of one picture are drawn
+ * together, since they are not independent), with a fixed seed; an accuracy of a few hundred
+ * queries is worth little without it. Pure functions; deterministic; any thread.
  */
 #ifndef TRAIN_MEASURE_H
 #define TRAIN_MEASURE_H
@@ -19,7 +20,8 @@ struct measure {
 
 #define MEASURE_RESAMPLES 1000
 
-/* Queries that are averaged by themselves before the parts are averaged: the directions of a mean recall, the classes of a mean accuracy. */
+/* Queries that are averaged by themselves before the parts are averaged: the directions of a mean
+ * recall, the classes of a mean accuracy. */
 struct measure_part {
     int64_t n;
     const float *hit;       // (n)
@@ -27,11 +29,11 @@ struct measure_part {
 };
 
 /* The mean over the parts of the mean of each (parts without queries do not count). */
-int measure_parts(int n_parts, const struct measure_part *parts, int32_t n_clusters, uint64_t seed, double chance, struct measure *m,
-                  struct error *err) MUST_CHECK;
+int measure_parts(int n_parts, const struct measure_part *parts, int32_t n_clusters, uint64_t seed,
+                  double chance, struct measure *m, struct error *err) MUST_CHECK;
 /* Mean of hit[0..n). cluster NULL: each query alone. */
-int measure_mean(int64_t n, const float *hit, const int32_t *cluster, int32_t n_clusters, uint64_t seed, double chance,
-                 struct measure *m, struct error *err) MUST_CHECK;
+int measure_mean(int64_t n, const float *hit, const int32_t *cluster, int32_t n_clusters,
+                 uint64_t seed, double chance, struct measure *m, struct error *err) MUST_CHECK;
 /* Probability that a random ranking of n_candidates puts one of n_positives into the top k. */
 double measure_chance_at(int64_t n_candidates, int64_t n_positives, int64_t k);
 

@@ -1,12 +1,14 @@
-/* AdamW (Loshchilov & Hutter 2019) over several parameter blocks, with warm-up, cosine decay and global clipping.
+/* AdamW (Loshchilov & Hutter 2019) over several parameter blocks, with warm-up, cosine decay and
+ * global clipping.
  *
  *     optimiser_add(&o, "image", &tower->params, &err);       // moments and gradient of that block
  *     ... backward adds into optimiser_grad(&o, 0) ...
  *     optimiser_step(&o, &err);                               // ERR_DIVERGED names step and tensor
  *
- * Weight decay is decoupled and touches PARAM_DECAY only; PARAM_BUFFER is never touched. The squared gradient norm is summed per tensor
- * in double, tensor after tensor, so that neither threads nor blocks change it. A NaN or infinity in any
- * gradient stops the run before a weight is changed.
+ * Weight decay is decoupled and touches PARAM_DECAY only; PARAM_BUFFER is never touched. The
+ * squared gradient norm is summed per tensor in double, tensor after tensor, so that neither
+ * threads nor blocks change it. A NaN or infinity in any gradient stops the run before a weight is
+ * changed.
  */
 #ifndef TRAIN_OPTIMISER_H
 #define TRAIN_OPTIMISER_H

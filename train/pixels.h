@@ -3,10 +3,11 @@
  *     pixels_open(&p, corpus, &preprocess, &plan, side, augment, limit_bytes, n_images, n_views, &err);
  *     pixels_fill(p, n, want, out, &err);                     // out (n, side, side, 3)
  *
- * View 0 is the teacher's preprocessing at `side`, view k the box replayed from the set's plan. With augmentation the cache holds a larger
- * picture (5/4 of the side) of view 0, from which a mild random crop and flip is drawn by (seed, epoch, image). Slots are given to (image, view) in
- * order until limit_bytes is used; what has no slot is decoded every time. What comes out does not depend on the cache.
- * Parallel over pictures; encoded bytes are fetched before the parallel region.
+ * View 0 is the teacher's preprocessing at `side`, view k the box replayed from the set's plan.
+ * With augmentation the cache holds a larger picture (5/4 of the side) of view 0, from which a mild
+ * random crop and flip is drawn by (seed, epoch, image). Slots are given to (image, view) in order
+ * until limit_bytes is used; what has no slot is decoded every time. What comes out does not depend
+ * on the cache. Parallel over pictures; encoded bytes are fetched before the parallel region.
  */
 #ifndef TRAIN_PIXELS_H
 #define TRAIN_PIXELS_H
@@ -41,6 +42,7 @@ struct pixels_want {
 
 int pixels_open(struct pixels **p, const struct pixels_options *o, struct error *err) MUST_CHECK;
 void pixels_close(struct pixels *p);
-int pixels_fill(struct pixels *p, int n, const struct pixels_want *want, uint8_t *out, struct error *err) MUST_CHECK;
+int pixels_fill(struct pixels *p, int n, const struct pixels_want *want, uint8_t *out,
+                struct error *err) MUST_CHECK;
 
 #endif

@@ -1,4 +1,5 @@
-/* Class prompts of a corpus, ready for zero-shot judging: every prompt with its class, its language and its caption number.
+/* Class prompts of a corpus, ready for zero-shot judging: every prompt with its class, its language
+ * and its caption number.
  */
 #ifndef TRAIN_PROMPTS_H
 #define TRAIN_PROMPTS_H

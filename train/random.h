@@ -1,10 +1,12 @@
-/* Counter-based random numbers for training: every draw is a pure function of (seed, stream, counter).
+/* Counter-based random numbers for training: every draw is a pure function of (seed, stream,
+ * counter).
  *
  *     uint64_t bits = random_bits(seed, RANDOM_SHUFFLE + epoch, i);
  *     random_permutation(seed, RANDOM_SHUFFLE + epoch, n, order);
  *
- * So a checkpoint keeps no generator state: the step number says it all, and neither the number of threads nor
- * the order of work changes a draw. Method: two rounds of splitmix64's finaliser (Steele, Lea & Flood 2014).
+ * So a checkpoint keeps no generator state: the step number says it all, and neither the number of
+ * threads nor the order of work changes a draw. Method: two rounds of splitmix64's finaliser
+ * (Steele, Lea & Flood 2014).
  */
 #ifndef TRAIN_RANDOM_H
 #define TRAIN_RANDOM_H

@@ -1,13 +1,15 @@
 /* The pinned record lists of a training run: which images, captions and pairs, in which order.
  *
  *     roster_pin(&r, corpus, &options, &err);                 // a new run looks at the corpus
- *     roster_read(&r, corpus, bytes, n, &err);                // a resumed one at its own list: later records wait
+ *     roster_read(&r, corpus, bytes, n, &err); // a resumed one at its own list: later records wait
  *     roster_release(&r);
  *
- * Images and captions stand once in a table each, ordered by number; a split lists positions in the tables. An image or a caption of a
- * train pair is train's, so that val never shows what was trained on; only when no val caption is left (class prompts as
- * captions) val keeps them all. Every listed record has features in every set asked for. Links are all image-caption pairs of the
- * corpus between table records, of whatever split, language and source: what must not be a negative.
+ * Images and captions stand once in a table each, ordered by number; a split lists positions in the
+ * tables. An image or a caption of a train pair is train's, so that val never shows what was
+ * trained on; only when no val caption is left (class prompts as captions) val keeps them all.
+ * Every listed record has features in every set asked for. Links are all image-caption pairs of the
+ * corpus between table records, of whatever split, language and source: what must not be a
+ * negative.
  */
 #ifndef TRAIN_ROSTER_H
 #define TRAIN_ROSTER_H
@@ -65,9 +67,11 @@ struct roster_options {
     size_t n_source_weights;
 };
 
-int roster_pin(struct roster *r, struct corpus *c, const struct roster_options *o, struct error *err) MUST_CHECK;
+int roster_pin(struct roster *r, struct corpus *c, const struct roster_options *o,
+               struct error *err) MUST_CHECK;
 /* ERR_NOT_FOUND when a listed record is no longer in the corpus under its number. */
-int roster_read(struct roster *r, struct corpus *c, const char *bytes, size_t n, struct error *err) MUST_CHECK;
+int roster_read(struct roster *r, struct corpus *c, const char *bytes, size_t n,
+                struct error *err) MUST_CHECK;
 /* Owned: memory_free. */
 int roster_write(const struct roster *r, char **bytes, size_t *n, struct error *err) MUST_CHECK;
 void roster_release(struct roster *r);

@@ -1,12 +1,14 @@
-/* The loop that both stages share: batches, steps, validation, learning curve, checkpoints, early stopping.
+/* The loop that both stages share: batches, steps, validation, learning curve, checkpoints, early
+ * stopping.
  *
- *     run_begin(&r, ...);                                     // registers weights and moments with the checkpoint
- *     run_stage(&r, &stage, &err);                            // once a schedule: distill has one a tower, align has one
+ *     run_begin(&r, ...); // registers weights and moments with the checkpoint
+ *     run_stage(&r, &stage, &err); // once a schedule: distill has one a tower, align has one
  *     run_end(&r, ...)
  *
- * A stage is a schedule of steps over one kind of records. Its state is (stage, step, best validation): everything drawn at random follows from them and
- * the seed. The last incomplete batch of an epoch is left out (unless it is the only one); the order changes every epoch.
- * The curve gets a point an epoch: mean losses, gradient norm, learning rate, validation.
+ * A stage is a schedule of steps over one kind of records. Its state is (stage, step, best
+ * validation): everything drawn at random follows from them and the seed. The last incomplete batch
+ * of an epoch is left out (unless it is the only one); the order changes every epoch. The curve
+ * gets a point an epoch: mean losses, gradient norm, learning rate, validation.
  */
 #ifndef TRAIN_RUN_H
 #define TRAIN_RUN_H
@@ -73,7 +75,8 @@ struct run {
 int run_begin(struct run *r, bool keep_best, struct error *err) MUST_CHECK;
 void run_release(struct run *r);
 int run_save(struct run *r, struct error *err) MUST_CHECK;
-/* Stage `index`: returns at once when the checkpoint is past it. ERR_STOPPED after a checkpoint; ERR_DIVERGED. */
+/* Stage `index`: returns at once when the checkpoint is past it. ERR_STOPPED after a checkpoint;
+ * ERR_DIVERGED. */
 int run_stage(struct run *r, int index, const struct run_stage *stage, struct error *err) MUST_CHECK;
 
 #endif

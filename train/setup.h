@@ -1,4 +1,5 @@
-/* What both stages do before their first step and after their last: settings, tokenizer, networks, records, checkpoint, the student's folder.
+/* What both stages do before their first step and after their last: settings, tokenizer, networks,
+ * records, checkpoint, the student's folder.
  *
  *     setup_begin(&s, &options, settings, &err);              // s.done: the run was finished before
  *     ... student_add_target(s.student, ...), student_prepare, setup_resume(&s, ...) ...
@@ -6,7 +7,8 @@
  *     setup_end(&s, &summary, &err);
  *     setup_release(&s);
  *
- * A resumed run takes its tokenizer and its record lists from the checkpoint, so that texts and records which came later change nothing.
+ * A resumed run takes its tokenizer and its record lists from the checkpoint, so that texts and
+ * records which came later change nothing.
  */
 #ifndef TRAIN_SETUP_H
 #define TRAIN_SETUP_H
@@ -53,7 +55,8 @@ struct setup {
     struct student *student;
     struct loader *loader;
     struct run run;
-    const struct teacher_set *image_set[LOADER_MAX_SETS], *text_set[LOADER_MAX_SETS]; /* in the loader's order */
+    /* in the loader's order */
+    const struct teacher_set *image_set[LOADER_MAX_SETS], *text_set[LOADER_MAX_SETS];
     int n_image_sets, n_text_sets;
     int vocab_before, vocab;       /* ids; 0 without text */
     char *tokenizer_bytes;         /* the student's SentencePiece model */
@@ -63,7 +66,8 @@ struct setup {
 };
 
 /* settings is taken. Features of another space than init's student was made for: ERR_INCOMPATIBLE. */
-int setup_begin(struct setup *s, const struct setup_options *o, struct json *settings, const struct report *report, struct error *err) MUST_CHECK;
+int setup_begin(struct setup *s, const struct setup_options *o, struct json *settings,
+                const struct report *report, struct error *err) MUST_CHECK;
 /* After student_prepare: pins the run, or goes on from its checkpoint. */
 int setup_resume(struct setup *s, bool keep_best, uint64_t checkpoint_every, struct error *err) MUST_CHECK;
 /* Writes the student's folder and OUT/run.json. *summary is owned by the caller. */

@@ -1,12 +1,16 @@
-/* The teachers of a run as the cache knows them: their feature sets, space, logit scale and tokenizer. No teacher's folder is opened.
+/* The teachers of a run as the cache knows them: their feature sets, space, logit scale and
+ * tokenizer. No teacher's folder is opened.
  *
  *     teacher_open(&t, cache, names, n_names, &err);          // names NULL: every set of the cache
  *     const struct teacher_set *s = teacher_primary(&t, true); // text.final
  *     teacher_release(&t);
  *
- * The primary set of a tower is the one named "image.final" or "text.final", else the first whose tap is final; it defines the student's output space. Further final sets are further
- * teachers. What is read from a set's replay object: "preprocessing", "view_plan", "logit_scale" (the factor itself, not its logarithm), "max_tokens",
- * "blocks" (layers of the teacher's tower; absent: the deepest tap stands for the last). From its fingerprint: "weights", the digest that names the space.
+ * The primary set of a tower is the one named "image.final" or "text.final", else the first whose
+ * tap is final; it defines the student's output space. Further final sets are further teachers.
+ * What is read from a set's replay object: "preprocessing", "view_plan", "logit_scale" (the factor
+ * itself, not its logarithm), "max_tokens", "blocks" (layers of the teacher's tower; absent: the
+ * deepest tap stands for the last). From its fingerprint: "weights", the digest that names the
+ * space.
  */
 #ifndef TRAIN_TEACHER_H
 #define TRAIN_TEACHER_H
@@ -34,12 +38,16 @@ struct teacher {
     int max_tokens;           /* 0 unknown */
 };
 
-int teacher_open(struct teacher *t, const char *cache, const char *const *names, size_t n_names, struct error *err) MUST_CHECK;
+int teacher_open(struct teacher *t, const char *cache, const char *const *names, size_t n_names,
+                 struct error *err) MUST_CHECK;
 void teacher_release(struct teacher *t);
-const struct teacher_set *teacher_primary(const struct teacher *t, bool is_text); /* NULL when the tower has no final set */
-/* The student's block that matches a tap of the teacher, in proportion of depth: round(k * l / L), at least 1 for k >= 1. */
+/* NULL when the tower has no final set */
+const struct teacher_set *teacher_primary(const struct teacher *t, bool is_text);
+/* The student's block that matches a tap of the teacher, in proportion of depth: round(k * l / L),
+ * at least 1 for k >= 1. */
 int teacher_match_block(const struct teacher *t, const struct teacher_set *s, int student_blocks);
 /* The SentencePiece model kept in a text set; *bytes owned, n = 0 when no set keeps one. */
-int teacher_tokenizer(const struct teacher *t, const char *cache, char **bytes, size_t *n, struct error *err) MUST_CHECK;
+int teacher_tokenizer(const struct teacher *t, const char *cache, char **bytes, size_t *n,
+                      struct error *err) MUST_CHECK;
 
 #endif
