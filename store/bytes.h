@@ -3,8 +3,7 @@
  *     p = bytes_put_u32(p, width); p = bytes_put_f32(p, weight);       // p moves on
  *     struct bytes_reader r = bytes_reader(value.bytes, value.n);
  *     uint32_t width = bytes_u32(&r); float weight = bytes_f32(&r);
- *     if (!bytes_at_end(&r)) ...                                       // too short, too long: the
- *     record is damaged
+ *     if (!bytes_at_end(&r)) ...       // too short, too long: the record is damaged
  *
  * A read past the end gives zeros and makes the reader fail for good, so that one check at the end
  * is enough. Keys of tables use bytes_put_key_u32: big-endian, so that their byte order is the

@@ -17,20 +17,18 @@
  *
  * What this layer promises above LMDB:
  * - The map grows by itself. A writing transaction keeps a copy of its puts; when the map is full
- * in the middle of it, it is aborted,
- *   the map is doubled, and the puts are replayed: the batch survives whole, and the caller does
- *   not notice, save that borrowed values move at every put. A reader whose writer has grown the
- *   map follows at kv_begin_read.
+ *   in the middle of it, it is aborted, the map is doubled, and the puts are replayed: the batch
+ *   survives whole, and the caller does not notice, save that borrowed values move at every put. A
+ *   reader whose writer has grown the map follows at kv_begin_read.
  * - A full disk is ERR_NOSPACE: free space is asked for before a commit. After any error the
- * transaction must be aborted, and the
- *   store is as it was before it.
+ *   transaction must be aborted, and the store is as it was before it.
  * - A data file shorter than its own head says is ERR_CORRUPT at opening, and no SIGBUS later.
  * - One writer: kv_open takes the writer's lock of the folder (store/lock.h), ERR_LOCKED otherwise.
  * - Network file systems, on which memory maps and locks do not hold, are refused by name
- * (ERR_USAGE).
+ *   (ERR_USAGE).
  * - One process opens an environment once, as LMDB demands: a second KV_READ handle shares the
- * first; a writer beside
- *   another handle of the same process is ERR_USAGE. A forked child opens its own.
+ *   first; a writer beside another handle of the same process is ERR_USAGE. A forked child opens
+ *   its own.
  * - Readers that died are cleared away when a writer opens and before each of its transactions.
  *
  * Threading: a handle may be used by several threads; a transaction and its cursors by one at a

@@ -50,8 +50,8 @@ static int text_of(int i, char text[64])
 static int add_row(struct corpus *c, int i)
 {
     char bytes[9000], text[64], id[32], label[32];
-    uint32_t image_number, caption_number;
-    uint16_t language, source, label_id = CORPUS_NO_NAME;
+    uint32_t image_number = 0, caption_number = 0;
+    uint16_t language = 0, source = 0, label_id = CORPUS_NO_NAME;
     bool is_new, changed;
     struct corpus_image image = {.width_px = 10 + (uint32_t)(i % 40),
                                  .height_px = 20,

@@ -492,7 +492,7 @@ static bool damage(const char *name, off_t at, bool cut)
     snprintf(path, sizeof path, "%s/features/%s/data.mdb", cache, name);
     if (cut) return truncate(path, at) == 0;
     int fd = open(path, O_RDWR);
-    uint8_t byte;
+    uint8_t byte = 0;
     bool ok = fd >= 0 && pread(fd, &byte, 1, at) == 1;
     byte ^= 0x10;
     ok = ok && pwrite(fd, &byte, 1, at) == 1;

@@ -10,11 +10,9 @@
 
 #define GRAMMAR                                                                                    \
     "expected vit-nano, vit-tiny, vit-small, mobilevit-xxs, mobilevit-xs, mobilevit-s, "           \
-    "text-nano, "                                                                                  \
-    "text-tiny, text-small, vit or text, then optionally :key=value,... (width, layers, heads, "   \
-    "mlp, "                                                                                        \
-    "patch, size, act for pictures; width, layers, heads, mlp, embed, tokens, pooling, act for "   \
-    "text)"
+    "text-nano, text-tiny, text-small, vit or text, then optionally :key=value,... "               \
+    "(width, layers, heads, mlp, patch, size, act for pictures; "                                  \
+    "width, layers, heads, mlp, embed, tokens, pooling, act for text)"
 
 struct preset {
     const char *name;

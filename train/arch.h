@@ -1,9 +1,10 @@
 /* The words that name a student's architecture on the command line.
  *
- *     vit:width=192,layers=6,heads=3,mlp=768,patch=16,size=160,act=gelu      presets vit-nano,
- *     vit-tiny, vit-small mobilevit-xxs | mobilevit-xs | mobilevit-s  [:size=256]
+ *     vit:width=192,layers=6,heads=3,mlp=768,patch=16,size=160,act=gelu
+ *         presets vit-nano, vit-tiny, vit-small
+ *     mobilevit-xxs | mobilevit-xs | mobilevit-s  [:size=256]
  *     text:width=256,layers=4,heads=4,mlp=1024,embed=128,tokens=64,pooling=mean|cls,act=gelu
- *     presets text-nano, text-tiny, text-small
+ *         presets text-nano, text-tiny, text-small
  *
  * A preset may be followed by keys that override it: "vit-tiny:size=128". Keys that are absent keep
  * what stands in the config already: arch_image_default / arch_text_default, or the teacher's own
