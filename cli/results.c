@@ -146,7 +146,8 @@ static void print_table(const struct json *rows, const struct key *k, FILE *out)
         add_name(&systems, field(row, "system"));
         add_name(&groups, field(row, "group"));
     }
-    qsort(groups.name, (size_t)groups.n, sizeof *groups.name, by_name); /* the same columns in every table */
+    qsort(groups.name, (size_t)groups.n, sizeof *groups.name,
+          by_name); /* the same columns in every table */
     for (int s = 0; s < systems.n; s++)
         if (width(systems.name[s]) + 2 > name_width) name_width = width(systems.name[s]) + 2;
     print_title(k, out);

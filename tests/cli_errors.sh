@@ -1,5 +1,6 @@
 #!/bin/bash
 # Bad input and bad luck: one clear sentence each, the documented exit code, nothing lost. See tests/tap.sh for `expect`.
+# covers: progress
 . "$(dirname "$0")/tap.sh"
 export OMP_NUM_THREADS=2
 src=$tmp/src c=$tmp/cache

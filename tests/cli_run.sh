@@ -1,5 +1,6 @@
 #!/bin/bash
 # A whole run in small, on ten pictures, four languages and a random teacher: exact counts, idempotence, the teacher's folder gone, threads.
+# covers: command keyof main threads
 . "$(dirname "$0")/tap.sh"
 src=$tmp/src c=$tmp/cache t=$tmp/teacher
 small_corpus "$src"

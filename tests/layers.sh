@@ -1,6 +1,8 @@
 #!/bin/bash
 # The house rules that a machine can hold: includes point left along store < ingest < featurize < train < cli, a third-party library is
 # included by one file, stems are unique, every stem of a room has its test. `layers.sh [ROOT]`; prints one line a violation, exits 1 if any.
+# A stem is tested by tests/test_STEM.c, or by another test that says so in its opening comment (`covers: STEM STEM`); a verb, cli/cmd_VERB.c,
+# and what cli/ shares by the tests that run the program.
 # `layers.sh --self-test` plants one violation of each kind in a copy and demands that it is found.
 set -u
 export LC_ALL=C
@@ -25,6 +27,20 @@ check() {
     done
     local twice; twice=$(ls {store,ingest,featurize,train,cli}/*.c 2>/dev/null | xargs -n1 basename | sort | uniq -d)
     [ -z "$twice" ] || { echo "layers: stems that stand twice:" $twice; bad=1; }
+    local covered stem
+    covered=" $(sed -snE '1,20s/^( \*|#) covers: (.*)/\2/p' tests/test_*.c tests/cli_*.sh | tr '\n' ' ')"
+    for f in {store,ingest,featurize,train,cli}/*.c {store,ingest,featurize,train,cli}/*.cc; do
+        [ -e "$f" ] || continue
+        stem=${f##*/}; stem=${stem%.*}
+        [ -e "tests/test_$stem.c" ] && continue
+        [[ $covered == *" $stem "* ]] && continue
+        [[ $stem == cmd_* ]] && grep -qw -- "${stem#cmd_}" tests/cli_*.sh && continue
+        echo "layers: $f has no test: neither tests/test_$stem.c nor a test that says \"covers: $stem\""; bad=1
+    done
+    for stem in $covered; do
+        [ -n "$(find store ingest featurize train cli -name "$stem.c" -o -name "$stem.cc")" ] || { echo "layers: a test covers $stem, which is no file of any room"; bad=1; }
+        [ ! -e "tests/test_$stem.c" ] || { echo "layers: a test covers $stem, which has its own tests/test_$stem.c"; bad=1; }
+    done
     local stray; stray=$(ls | grep -vxE 'Makefile|README.md|LICENSE|ingest|featurize|store|train|cli|tests|samples|build|clipstill|demo')
     [ -z "$stray" ] || { echo "layers: at the top level stands what does not belong there:" $stray; bad=1; }
     grep -lE 'printf\(|exit\(' store/*.c ingest/*.c featurize/*.c train/*.c 2>/dev/null |
@@ -46,6 +62,9 @@ self_test() {
     plant "a library in a second file" store/error.c '#include <lmdb.h>' store/memory.c
     plant "a stem that stands twice" train/error.c '/* twice */'
     plant "a stage that prints" store/error.c 'void f(void) { printf("x"); }'
+    plant "a stem without a test" store/orphan.c '/* nobody looks */'
+    plant "a test of what is not there" tests/test_phantom.c '/* covers nothing.
+ * covers: phantom_stem */'
     plant "a stray file at the top" notes.txt 'x'
     return $missed
 }

@@ -1,4 +1,7 @@
-/* Stage 2 end to end on a tiny cache: the loss falls, masks matter, frozen towers stay, features stand for pictures, runs go on. */
+/* Stage 2 end to end on a tiny cache: the loss falls, masks matter, frozen towers stay, features stand for pictures, runs go on.
+ *
+ * covers: vocabtrain
+ */
 #include <omp.h>
 #include <unistd.h>
 

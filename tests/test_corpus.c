@@ -1,4 +1,7 @@
-/* The corpus: nothing twice, nothing lost, nothing half, and every flipped byte found. */
+/* The corpus: nothing twice, nothing lost, nothing half, and every flipped byte found.
+ *
+ * covers: corpusdump corpuslookup corpusrecord corpusverify
+ */
 #include "store/corpus.h"
 
 #include <fcntl.h>

@@ -1,4 +1,7 @@
-/* Stage 1 end to end on a tiny cache: the loss falls, and a killed, stopped or differently threaded run gives the same bytes. */
+/* Stage 1 end to end on a tiny cache: the loss falls, and a killed, stopped or differently threaded run gives the same bytes.
+ *
+ * covers: run setup teacher
+ */
 #include <omp.h>
 #include <signal.h>
 #include <sys/wait.h>

@@ -1,4 +1,7 @@
-/* The arena, the tape and the sticky error. */
+/* The arena, the tape and the sticky error.
+ *
+ * covers: range
+ */
 #include "tests/check.h"
 
 #include "featurize/exec.h"

@@ -1,4 +1,7 @@
-/* Feature sets end to end on a real LMDB environment in /tmp. Seeds are fixed. */
+/* Feature sets end to end on a real LMDB environment in /tmp. Seeds are fixed.
+ *
+ * covers: featureset_dump featureset_get featureset_meta featureset_put featureset_verify
+ */
 #include "store/featureset.h"
 
 #include <fcntl.h>

@@ -1,4 +1,7 @@
-/* The featurise stage end to end on the golden teacher: right vectors, resume, kill -9, threads, and refusals by name. */
+/* The featurise stage end to end on the golden teacher: right vectors, resume, kill -9, threads, and refusals by name.
+ *
+ * covers: imagepass textpass tapset runner
+ */
 #include <omp.h>
 #include <signal.h>
 #include <sys/wait.h>

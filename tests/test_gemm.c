@@ -1,5 +1,8 @@
 /* Products against double loops, and the promise of gemm.h: a row's bits do not depend on where it
- * stands or beside whom. */
+ * stands or beside whom.
+ *
+ * covers: onednn packed product
+ */
 #include "tests/check.h"
 
 #include <fcntl.h>

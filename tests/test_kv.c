@@ -1,4 +1,7 @@
-/* Tables over LMDB: growth in mid batch, readers in other processes, refusals. */
+/* Tables over LMDB: growth in mid batch, readers in other processes, refusals.
+ *
+ * covers: kvlog
+ */
 #include "store/kv.h"
 
 #include <fcntl.h>

@@ -1,4 +1,7 @@
-/* Batches of a training run: lists, views, pixels whatever the cache's size, tokens, masks, pinning, weights. */
+/* Batches of a training run: lists, views, pixels whatever the cache's size, tokens, masks, pinning, weights.
+ *
+ * covers: loaderfill pixels roster targets
+ */
 #include <omp.h>
 
 #include "featurize/tokenizer.h"

@@ -1,4 +1,7 @@
-/* Model folders: embeddings equal Hugging Face's, threads do not matter, what is written is read, what is broken is named. */
+/* Model folders: embeddings equal Hugging Face's, threads do not matter, what is written is read, what is broken is named.
+ *
+ * covers: modelembed modelsave embed
+ */
 #include <omp.h>
 #include <sys/stat.h>
 #include <unistd.h>

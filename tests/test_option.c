@@ -1,4 +1,7 @@
-/* The option parser: values, ranges, did-you-mean; and the tables of results. */
+/* The option parser: values, ranges, did-you-mean; and the tables of results.
+ *
+ * covers: results
+ */
 #include "cli/option.h"
 
 #include "cli/results.h"

@@ -1,5 +1,8 @@
 /* Pictures: every decoded pixel against the golden digests (equal, no tolerance), truncation at every kind of
- * length, headers that lie, orientation, recognition. */
+ * length, headers that lie, orientation, recognition.
+ *
+ * covers: jpeg png webp
+ */
 #include "ingest/picture.h"
 
 #include "store/digest.h"

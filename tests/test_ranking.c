@@ -1,4 +1,7 @@
-/* Ranks against a naive twin that sorts, ties against the model, NaN last, equal for any thread count. */
+/* Ranks against a naive twin that sorts, ties against the model, NaN last, equal for any thread count.
+ *
+ * covers: knn
+ */
 #include "train/ranking.h"
 
 #include <omp.h>

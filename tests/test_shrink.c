@@ -1,4 +1,7 @@
-/* Initial students out of a teacher's weights: whole, pruned, halved, resampled, factorised. */
+/* Initial students out of a teacher's weights: whole, pruned, halved, resampled, factorised.
+ *
+ * covers: inherit vocabulary
+ */
 #include <unistd.h>
 
 #include "featurize/model.h"

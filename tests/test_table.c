@@ -127,6 +127,7 @@ TEST(a_line_beyond_the_limit_is_passed_over)
 {
     size_t n = LINES_MAX_BYTES + 100;
     char *text = memory_array(n + 40, 1, MEMORY_MAX_FILE, &err);
+    if (!text) abort();
     int at = sprintf(text, "image\tcaption\na.jpg\t");
     memset(text + at, 'x', n);
     size_t end = (size_t)at + n - 60;

@@ -1,4 +1,7 @@
-/* Token ids equal those of Hugging Face's XLMRobertaTokenizer. */
+/* Token ids equal those of Hugging Face's XLMRobertaTokenizer.
+ *
+ * covers: sentencepiece
+ */
 #include "featurize/tokenizer.h"
 #include "store/file.h"
 #include "store/json.h"

@@ -1,4 +1,7 @@
-/* What all towers share: names of taps, pooled grids, early stops, memory given back, random weights, and refusals. */
+/* What all towers share: names of taps, pooled grids, early stops, memory given back, random weights, and refusals.
+ *
+ * covers: layout pass tap towerinit
+ */
 #include "tests/towerkit.h"
 
 static const struct tower_config VIT = {.arch = ARCH_VIT,

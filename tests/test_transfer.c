@@ -1,4 +1,7 @@
-/* Import and export over a real corpus in /tmp. The sets of ../shared are imported in place when they exist. */
+/* Import and export over a real corpus in /tmp. The sets of ../shared are imported in place when they exist.
+ *
+ * covers: transfer_export
+ */
 #include "store/transfer.h"
 
 #include <unistd.h>
@@ -43,7 +46,8 @@ static int write_keys(const char *path, int n, struct error *err)
 {
     char text[N * 12];
     size_t used = 0;
-    for (int i = 0; i < n; i++) used += (size_t)sprintf(text + used, "pic%d\r\n", i);
+    for (int i = 0; i < n; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "pic%d\r\n", i);
     return write_text(path, text, err);
 }
 
