@@ -79,8 +79,8 @@ static int run_command(int argc, char **argv, struct error *err)
     return c->run(c, err);
 }
 
-/* A standard stream that the caller closed would be the next file that is opened, and an answer would be printed into a store. For
- * reading only, so that writing still fails. */
+/* A standard stream that the caller closed would be the next file that is opened, and an answer
+ * would be printed into a store. For reading only, so that writing still fails. */
 static void keep_standard_streams(void)
 {
     for (int fd = 0; fd < 3; fd++)

@@ -1,5 +1,5 @@
-/* Option tables; see option.h. The parser, --help, the manual page and the README block all read the same rows,
- * so that they cannot disagree. */
+/* Option tables; see option.h. The parser, --help, the manual page and the README block all read
+ * the same rows, so that they cannot disagree. */
 #include "cli/option.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* Tables of results; see results.h. The rows come in the order system, task, group, metric; a table is found by scanning them: a few
- * hundred rows, printed once. */
+/* Tables of results; see results.h. The rows come in the order system, task, group, metric; a table
+ * is found by scanning them: a few hundred rows, printed once. */
 #include "cli/results.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* Threads within quota and affinity; see threads.h. A container with two CPUs of quota on a 64-core host must not start
- * 64 threads. */
+/* Threads within quota and affinity; see threads.h. A container with two CPUs of quota on a 64-core
+ * host must not start 64 threads. */
 #include "cli/threads.h"
 
 #include <omp.h>

@@ -1,5 +1,5 @@
-/* The featurise stage: options, order of work, counts; see featurize.h. What happens a picture is imagepass.c, a caption textpass.c, a
- * set tapset.c. */
+/* The featurise stage: options, order of work, counts; see featurize.h. What happens a picture is
+ * imagepass.c, a caption textpass.c, a set tapset.c. */
 #include "featurize/featurize.h"
 
 #include <string.h>

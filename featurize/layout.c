@@ -1,5 +1,5 @@
-/* Adding tensors to a tower's table; see layout.h. Weights of linears and convolutions decay in training; norms, biases and embeddings
- * (whose rows are mostly not touched in a step) do not. */
+/* Adding tensors to a tower's table; see layout.h. Weights of linears and convolutions decay in
+ * training; norms, biases and embeddings (whose rows are mostly not touched in a step) do not. */
 #include "featurize/layout.h"
 
 #include <assert.h>

@@ -1,16 +1,19 @@
-/* MobileViT (Mehta & Rastegari 2022, arXiv 2110.02178), as Hugging Face's MobileViTModel computes it, with a projection in place of the classifier.
+/* MobileViT (Mehta & Rastegari 2022, arXiv 2110.02178), as Hugging Face's MobileViTModel computes
+ * it, with a projection in place of the classifier.
  *
- *     stem: 3x3, stride 2                             size/2
- *     layer 0, 1: inverted residuals                  size/2, size/4      1x1 expand, 3x3 depthwise, 1x1 reduce
- *     layer 2, 3, 4: an inverted residual of stride 2, then MobileViT's block             size/8, size/16, size/32
+ *     stem: 3x3, stride 2                                                     size/2
+ *     layer 0, 1: inverted residuals (1x1 expand, 3x3 depthwise, 1x1 reduce)  size/2, size/4
+ *     layer 2, 3, 4: one of stride 2, then MobileViT's block                  size/8, /16, /32
  *     conv_1x1_exp, mean over the picture, visual_projection
  *
- * MobileViT's block: 3x3, 1x1 to the transformer's width; attention between all pixels at one position inside their 2x2 patches, so four sequences a
- * picture; 1x1 back; 3x3 over [input; result]. Every convolution is followed by batch norm and SiLU but for the reducing 1x1 (no SiLU) and the 1x1 into
- * the transformer (neither).
+ * MobileViT's block: 3x3, 1x1 to the transformer's width; attention between all pixels at one
+ * position inside their 2x2 patches, so four sequences a picture; 1x1 back; 3x3 over [input;
+ * result]. Every convolution is followed by batch norm and SiLU but for the reducing 1x1 (no SiLU)
+ * and the 1x1 into the transformer (neither).
  *
- * Hugging Face stretches a map of odd height or width (a picture of 96, 160 or 224 pixels has one) to an even one and back with bilinear filters.
- * Here a position at the border is simply in fewer patches and its sequence is shorter: the same for even maps, and for odd ones nothing is blurred.
+ * Hugging Face stretches a map of odd height or width (a picture of 96, 160 or 224 pixels has one)
+ * to an even one and back with bilinear filters. Here a position at the border is simply in fewer
+ * patches and its sequence is shorter: the same for even maps, and for odd ones nothing is blurred.
  */
 #include "featurize/mobilevit.h"
 
@@ -47,7 +50,8 @@ const struct mobilevit_variant *mobilevit_match(const int hidden[3], const int n
     return NULL;
 }
 
-/* HF's make_divisible(channels * expand, 8); the second condition of the original never holds for these widths. */
+/* HF's make_divisible(channels * expand, 8); the second condition of the original never holds for
+ * these widths. */
 static int expanded(const struct mobilevit_variant *v, int channels)
 {
     return (channels * v->expand + 4) / 8 * 8;
@@ -137,7 +141,8 @@ static struct map residual(struct pass *p, struct map m, int stride)
     return (struct map){pass_keep(p, mark, NULL, x), (m.side + stride - 1) / stride};
 }
 
-/* The rows of a map, sequence by sequence (four a picture, one for each position inside a patch), and the way back. */
+/* The rows of a map, sequence by sequence (four a picture, one for each position inside a patch),
+ * and the way back. */
 struct unfolding {
     int32_t *offsets; // (n_sequences + 1)
     int32_t *there;   // (rows) rows of the map

@@ -206,7 +206,8 @@ static bool ends_with(const char *s, const char *tail)
     return n >= k && !strcmp(s + n - k, tail);
 }
 
-/* Belongs to the tower and is used by it: older checkpoints carry position_ids and a pooler that nobody looks at. */
+/* Belongs to the tower and is used by it: older checkpoints carry position_ids and a pooler that
+ * nobody looks at. */
 static bool counts(const char *name, bool is_text)
 {
     const char *tower = is_text ? "text_model." : "vision_model.";

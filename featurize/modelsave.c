@@ -1,5 +1,6 @@
-/* Writing a model's folder; see model.h. config.json and the small files first, the weights last: a folder without model.safetensors is no
- * model, so that a run killed in between leaves nothing that looks finished. */
+/* Writing a model's folder; see model.h. config.json and the small files first, the weights last: a
+ * folder without model.safetensors is no model, so that a run killed in between leaves nothing that
+ * looks finished. */
 #include "featurize/model.h"
 
 #include <math.h>

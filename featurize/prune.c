@@ -1,9 +1,12 @@
-/* tokenizer_prune: a smaller SentencePiece model, made by leaving pieces out of the serialized ModelProto.
+/* tokenizer_prune: a smaller SentencePiece model, made by leaving pieces out of the serialized
+ * ModelProto.
  *
- * A ModelProto is a sequence of protobuf fields; field 1 (repeated) is a piece {1: text, 2: score, 3: type}, the others are trainer settings,
- * the character map and the like, kept byte for byte. Self-test samples (field 4) are left out: they state the pieces of the whole
- * vocabulary, and the library would refuse the model. Unigram segmentation takes the best path, so a text all of whose best pieces
- * are kept is cut as before; single characters stay, so that nothing known becomes unknown.
+ * A ModelProto is a sequence of protobuf fields; field 1 (repeated) is a piece {1: text, 2: score,
+ * 3: type}, the others are trainer settings, the character map and the like, kept byte for byte.
+ * Self-test samples (field 4) are left out: they state the pieces of the whole vocabulary, and the
+ * library would refuse the model. Unigram segmentation takes the best path, so a text all of whose
+ * best pieces are kept is cut as before; single characters stay, so that nothing known becomes
+ * unknown.
  */
 #include "featurize/tokenizer.h"
 

@@ -1,13 +1,14 @@
 /* Pillow's two-pass resampling; see resize.h.
  *
- * An output pixel is a weighted sum of input pixels: weights are filter values, normalised in double and then
- * rounded to 22 bits, so that sums are exact integers and may be formed in any order. That freedom is what
- * makes the loops fast: the vertical pass adds whole rows; the horizontal pass first turns a strip of LANES
- * rows on its side (a pixel's column of LANES values is contiguous), so that it adds whole columns the same way.
- * Only what the vertical pass and the window need is ever computed.
+ * An output pixel is a weighted sum of input pixels: weights are filter values, normalised in
+ * double and then rounded to 22 bits, so that sums are exact integers and may be formed in any
+ * order. That freedom is what makes the loops fast: the vertical pass adds whole rows; the
+ * horizontal pass first turns a strip of LANES rows on its side (a pixel's column of LANES values
+ * is contiguous), so that it adds whole columns the same way. Only what the vertical pass and the
+ * window need is ever computed.
  *
- * The two kernels are compiled once a vector width and chosen at load time (target_clones); integer sums
- * make all of them equal.
+ * The two kernels are compiled once a vector width and chosen at load time (target_clones); integer
+ * sums make all of them equal.
  */
 #include "featurize/resize.h"
 
@@ -185,7 +186,8 @@ KERNEL static void sum_columns(const uint8_t *restrict turned, const int32_t *re
     for (int i = 0; i < 3 * LANES; i++) out[i] = clip(sums[i]);
 }
 
-/* rows <= LANES rows of the columns first .. first + n of src -> (n, 3, LANES); missing rows repeat the last. */
+/* rows <= LANES rows of the columns first .. first + n of src -> (n, 3, LANES); missing rows repeat
+ * the last. */
 KERNEL static void turn_strip(const uint8_t *src, size_t stride, int rows, int first, int n,
                               uint8_t *restrict turned)
 {

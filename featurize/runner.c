@@ -1,5 +1,6 @@
-/* Micro-batches over threads; see runner.h. Everything a thread needs (exec, scratch in its arena) is made before the parallel region;
- * a thread that fails keeps its first error and lets the remaining micro-batches of its own be skipped. */
+/* Micro-batches over threads; see runner.h. Everything a thread needs (exec, scratch in its arena)
+ * is made before the parallel region; a thread that fails keeps its first error and lets the
+ * remaining micro-batches of its own be skipped. */
 #include "featurize/runner.h"
 
 #include <omp.h>

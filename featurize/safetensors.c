@@ -1,7 +1,8 @@
 /* Reading and writing safetensors; see safetensors.h.
  *
- * A header is foreign input: every number in it is checked in 64 bits before it is used, and after opening a tensor's bytes can be
- * read without another look. Tensors of all shards stand in one table, sorted by name.
+ * A header is foreign input: every number in it is checked in 64 bits before it is used, and after
+ * opening a tensor's bytes can be read without another look. Tensors of all shards stand in one
+ * table, sorted by name.
  */
 #include "featurize/safetensors.h"
 

@@ -1,5 +1,6 @@
-/* The names of taps: "image.final", "image.block16@4x4", "text.block3.mean", "text.block3.hidden"; see tower.h. A name has one spelling,
- * since it stands in fingerprints: no leading zeros, no spaces, tap_name(tap_parse(name)) == name. */
+/* The names of taps: "image.final", "image.block16@4x4", "text.block3.mean", "text.block3.hidden";
+ * see tower.h. A name has one spelling, since it stands in fingerprints: no leading zeros, no
+ * spaces, tap_name(tap_parse(name)) == name. */
 #include "featurize/tower.h"
 
 #include <stdio.h>

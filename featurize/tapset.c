@@ -10,9 +10,10 @@
 #include "store/file.h"
 #include "store/memory.h"
 
-/* Final vectors are compared with each other: 1e-4 is below any rank that matters. Intermediate ones are targets of an adapter whose
- * own residue is a hundred times 1e-3. Measured on 1,534 photos and image.block3@4x4 of the golden teacher (1,024 values), bytes
- * against f32: f16 2.3 times smaller, q1e-4 4.8, q1e-3 6.4. */
+/* Final vectors are compared with each other: 1e-4 is below any rank that matters. Intermediate
+ * ones are targets of an adapter whose own residue is a hundred times 1e-3. Measured on 1,534
+ * photos and image.block3@4x4 of the golden teacher (1,024 values), bytes against f32: f16 2.3
+ * times smaller, q1e-4 4.8, q1e-3 6.4. */
 #define STORE_FINAL "q1e-4"
 #define STORE_INNER "q1e-3"
 

@@ -82,7 +82,8 @@ static int by_length(const void *a, const void *b)
     return x->number < y->number ? -1 : 1;
 }
 
-/* Orders captions by length; their ids, numbers, keys and missing taps follow. Returns the taps that any of them lacks in *any. */
+/* Orders captions by length; their ids, numbers, keys and missing taps follow. Returns the taps
+ * that any of them lacks in *any. */
 static int order(struct textpass *p, int n_run, uint64_t *any, struct error *err)
 {
     qsort(p->caption, (size_t)n_run, sizeof *p->caption, by_length);

@@ -1,5 +1,6 @@
-/* Making a tower, packing it, and sending a batch through it: what all architectures share and the choice between them.
- * The networks themselves are in vit.c, xlmr.c and mobilevit.c; their configs in towerconfig.c, random weights in towerinit.c. */
+/* Making a tower, packing it, and sending a batch through it: what all architectures share and the
+ * choice between them. The networks themselves are in vit.c, xlmr.c and mobilevit.c; their configs
+ * in towerconfig.c, random weights in towerinit.c. */
 #include "featurize/tower.h"
 
 #include "featurize/gemm.h"

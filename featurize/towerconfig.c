@@ -1,9 +1,11 @@
 /* Hugging Face's config.json <-> struct tower_config.
  *
- * A teacher has model_type "altclip"; a student "clipstill", of the same shape with more choice: vision_config.model_type "mobilevit", text_config.embedding_size
- * (a factorised embedding) and pooler_fn "mean". Absent and null keys take the defaults of AltCLIPVisionConfig, AltCLIPTextConfig, AltCLIPConfig and
- * MobileViTConfig, which are those of small models: a ViT-B/32, not the ViT-L/14 of the published teacher. What a tower cannot do exactly (another activation, type embeddings,
- * relative positions) is refused by name, never approximated.
+ * A teacher has model_type "altclip"; a student "clipstill", of the same shape with more choice:
+ * vision_config.model_type "mobilevit", text_config.embedding_size (a factorised embedding) and
+ * pooler_fn "mean". Absent and null keys take the defaults of AltCLIPVisionConfig,
+ * AltCLIPTextConfig, AltCLIPConfig and MobileViTConfig, which are those of small models: a
+ * ViT-B/32, not the ViT-L/14 of the published teacher. What a tower cannot do exactly (another
+ * activation, type embeddings, relative positions) is refused by name, never approximated.
  */
 #include "featurize/tower.h"
 

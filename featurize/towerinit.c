@@ -1,8 +1,10 @@
-/* Random weights: a pure function of (seed, tensor name, position in the tensor) in integer arithmetic up to the last product, so that they
- * are the same on every machine, whatever the order of tensors, and a tower of other depth keeps the weights that it shares.
+/* Random weights: a pure function of (seed, tensor name, position in the tensor) in integer
+ * arithmetic up to the last product, so that they are the same on every machine, whatever the order
+ * of tensors, and a tower of other depth keeps the weights that it shares.
  *
  *     embeddings                0.02
- *     linears                   sqrt(2 / (in + out)), Glorot & Bengio 2010; what writes to the residual stream / sqrt(2 layers) (Radford et al. 2019)
+ *     linears                   sqrt(2 / (in + out)), Glorot & Bengio 2010; what writes to the
+ *                               residual stream / sqrt(2 layers) (Radford et al. 2019)
  *     convolutions              sqrt(2 / (out k k)), He et al. 2015, fan-out; depthwise: out is 1
  *     norm weights, variances   1;  biases, means 0
  */

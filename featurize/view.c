@@ -1,7 +1,8 @@
 /* Random resized crops as a pure function; see view.h.
  *
- * Everything is integer arithmetic in 64 bits (pictures have at most 2^32 pixels), so that every machine and every
- * later version replays the same boxes. The random stream is SHA-256 in counter mode: four u64 a digest.
+ * Everything is integer arithmetic in 64 bits (pictures have at most 2^32 pixels), so that every
+ * machine and every later version replays the same boxes. The random stream is SHA-256 in counter
+ * mode: four u64 a digest.
  */
 #include "featurize/view.h"
 

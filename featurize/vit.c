@@ -1,12 +1,13 @@
-/* CLIP's vision transformer, pre-LN, as Hugging Face's CLIPVisionModel and AltCLIPVisionModel compute it (Radford et al. 2021, arXiv
- * 2103.00020; Dosovitskiy et al. 2021, arXiv 2010.11929).
+/* CLIP's vision transformer, pre-LN, as Hugging Face's CLIPVisionModel and AltCLIPVisionModel
+ * compute it (Radford et al. 2021, arXiv 2103.00020; Dosovitskiy et al. 2021, arXiv 2010.11929).
  *
- *     x = pre_layrnorm([class; patches W] + positions)        "pre_layrnorm" is spelled so in every checkpoint
- *     x += attention(layer_norm1(x));  x += fc2(act(fc1(layer_norm2(x))))        a block
- *     y = visual_projection(post_layernorm(x[class]))         only the class token gets the last norm
+ *     x = pre_layrnorm([class; patches W] + positions)      (spelled so in every checkpoint)
+ *     x += attention(layer_norm1(x));  x += fc2(act(fc1(layer_norm2(x))))    a block
+ *     y = visual_projection(post_layernorm(x[class]))       only the class token gets the last norm
  *
- * The patch embedding is a convolution with stride = kernel, which is a linear over patches: its weight [D, 3, p, p] is used as [D, 3*p*p], so that
- * a patch's pixels are laid out channel by channel. As in PyTorch, pixels right of and below the last whole patch are not looked at.
+ * The patch embedding is a convolution with stride = kernel, which is a linear over patches: its
+ * weight [D, 3, p, p] is used as [D, 3*p*p], so that a patch's pixels are laid out channel by
+ * channel. As in PyTorch, pixels right of and below the last whole patch are not looked at.
  */
 #include "featurize/vit.h"
 

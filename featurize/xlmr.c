@@ -1,13 +1,19 @@
-/* XLM-R (Conneau et al. 2020, arXiv 1911.02116) with AltCLIP's head, as Hugging Face's AltCLIPTextModel computes it: post-LN, bidirectional.
+/* XLM-R (Conneau et al. 2020, arXiv 1911.02116) with AltCLIP's head, as Hugging Face's
+ * AltCLIPTextModel computes it: post-LN, bidirectional.
  *
- *     x = LayerNorm(word[id] + token_type[0] + position[pos])         positions start at 2; <pad>, should one stand in a text, has 1
- *     x = LN(x + attention(x));  x = LN(x + W2 act(W1 x))             a block; the encoder ends without a norm
- *     y = text_projection(transformation(pre_LN(x[<s>])))             POOL_CLS
- *     y = text_projection(transformation(mean over tokens of pre_LN(x)))    POOL_MEAN: the mean of the transformed tokens, as a linear commutes with it
+ *     x = LayerNorm(word[id] + token_type[0] + position[pos])
+ *     x = LN(x + attention(x));  x = LN(x + W2 act(W1 x))                   a block
+ *     y = text_projection(transformation(pre_LN(x[<s>])))                   POOL_CLS
+ *     y = text_projection(transformation(mean over tokens of pre_LN(x)))    POOL_MEAN
  *
- * Texts stand one after the other without padding, so that no mask is needed and no row is wasted. With embed_dim (students) word rows are embed_dim wide
- * and embedding_hidden_mapping_in (ALBERT's name, arXiv 1909.11942) takes them to the width before token type, position and LayerNorm are applied; ALBERT maps
- * after the norm, but here positions keep the full width, so that a student can inherit its teacher's.
+ * Positions start at 2; <pad>, should one stand in a text, has 1. The encoder ends without a norm.
+ * POOL_MEAN is the mean of the transformed tokens, as a linear commutes with it.
+ *
+ * Texts stand one after the other without padding, so that no mask is needed and no row is wasted.
+ * With embed_dim (students) word rows are embed_dim wide and embedding_hidden_mapping_in (ALBERT's
+ * name, arXiv 1909.11942) takes them to the width before token type, position and LayerNorm are
+ * applied; ALBERT maps after the norm, but here positions keep the full width, so that a student
+ * can inherit its teacher's.
  */
 #include "featurize/xlmr.h"
 

@@ -1,6 +1,7 @@
-/* Caption clean-up with ICU; see caption.h. The order matters and makes the rule idempotent: characters are dropped and spaces
- * collapsed first, code point by code point, and the canonical composition comes last, so that what stood on both sides of a
- * dropped control composes too. Composition makes no space and no control. */
+/* Caption clean-up with ICU; see caption.h. The order matters and makes the rule idempotent:
+ * characters are dropped and spaces collapsed first, code point by code point, and the canonical
+ * composition comes last, so that what stood on both sides of a dropped control composes too.
+ * Composition makes no space and no control. */
 #include "ingest/caption.h"
 
 #include <stdbool.h>

@@ -1,5 +1,6 @@
-/* A class list and its prompts; see classes.h. Language tags of the file are made canonical once, sorted, and every class's names are sorted
- * into them, so that prompts lie in one array by (class, language) whatever the order of the file. */
+/* A class list and its prompts; see classes.h. Language tags of the file are made canonical once,
+ * sorted, and every class's names are sorted into them, so that prompts lie in one array by (class,
+ * language) whatever the order of the file. */
 #include "ingest/classes.h"
 
 #include <stdbool.h>
@@ -89,7 +90,8 @@ static int add_languages(struct builder *b, const char *class_name, const struct
     return 0;
 }
 
-/* Sorts the members of an object language -> value into `value` by language; languages that no class uses are passed over. */
+/* Sorts the members of an object language -> value into `value` by language; languages that no
+ * class uses are passed over. */
 static int sort_members(struct builder *b, const char *what, const struct json *object,
                         const struct json **value, struct error *err)
 {

@@ -125,7 +125,8 @@ static int number_of_id(struct deposit *d, const char *id, uint32_t *number, str
     return rc < 0 ? error_set(err, rc, "%s", why.text) : 1;
 }
 
-/* ERR_DATA when a path or id of the row is too long or already names another picture than `number` (CORPUS_ABSENT: a new one). */
+/* ERR_DATA when a path or id of the row is too long or already names another picture than `number`
+ * (CORPUS_ABSENT: a new one). */
 static int check_ids(struct deposit *d, const struct row *row, uint32_t number, const char **reason,
                      struct error *why)
 {
@@ -165,7 +166,8 @@ static int find_known(struct deposit *d, const char *id, uint32_t *number, const
     return rc == ERR_NOT_FOUND ? ERR_DATA : rc < 0 ? rc : 0;
 }
 
-/* The number of the row's picture when it is in the corpus, CORPUS_ABSENT when it is to be added. ERR_DATA with *reason: it cannot be had. */
+/* The number of the row's picture when it is in the corpus, CORPUS_ABSENT when it is to be added.
+ * ERR_DATA with *reason: it cannot be had. */
 static int find_image(struct deposit *d, const struct row *row, struct shot *shot, uint32_t *number,
                       const char **reason, struct error *why)
 {

@@ -1,5 +1,6 @@
-/* A folder of pictures with sidecars; see folder.h. The walk keeps one sorted list of names a level, so that memory is bounded by the
- * largest folders on one path and the order is the same on every file system. Links to folders are not followed: no loops. */
+/* A folder of pictures with sidecars; see folder.h. The walk keeps one sorted list of names a
+ * level, so that memory is bounded by the largest folders on one path and the order is the same on
+ * every file system. Links to folders are not followed: no loops. */
 #include "ingest/folder.h"
 
 #include <stdio.h>
@@ -15,7 +16,8 @@
 
 #define MAX_DEPTH 64
 
-/* Names of pictures; those that no decoder reads are rows as well, so that they are rejected by name and not overlooked. */
+/* Names of pictures; those that no decoder reads are rows as well, so that they are rejected by
+ * name and not overlooked. */
 static const char *const extensions[] = {"jpg", "jpeg", "jpe",  "jfif", "png",  "webp", "gif",
                                          "bmp", "tif",  "tiff", "avif", "heic", "heif", "jxl"};
 #define N_EXTENSIONS (sizeof extensions / sizeof *extensions)

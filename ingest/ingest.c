@@ -1,5 +1,7 @@
-/* The ingest stage; see ingest.h. A turn reads rows and their picture files (serial), decodes what is new (parallel) and stores row by row in order
- * (serial); a transaction holds turns until it has about batch_bytes, so that the corpus does not depend on threads and a killed run loses one transaction at most. */
+/* The ingest stage; see ingest.h. A turn reads rows and their picture files (serial), decodes what
+ * is new (parallel) and stores row by row in order (serial); a transaction holds turns until it has
+ * about batch_bytes, so that the corpus does not depend on threads and a killed run loses one
+ * transaction at most. */
 #include "ingest/ingest.h"
 
 #include <errno.h>
@@ -107,7 +109,8 @@ static int keep(struct stage *s, const struct source *source, const struct row *
     return rc;
 }
 
-/* Reads a turn: up to TURN_ROWS rows and a part of a transaction's bytes. 1: there is more; 0: the source is at its end. */
+/* Reads a turn: up to TURN_ROWS rows and a part of a transaction's bytes. 1: there is more; 0: the
+ * source is at its end. */
 static int read_turn(struct stage *s, struct source *source, struct error *err)
 {
     int rc = 1;

@@ -1,9 +1,10 @@
-/* JPEG to RGB; see jpeg.h. The settings are Pillow's: the library's slow integer transform and fancy
- * upsampling; four planes are always taken as inverted CMYK, whatever the Adobe marker says.
+/* JPEG to RGB; see jpeg.h. The settings are Pillow's: the library's slow integer transform and
+ * fancy upsampling; four planes are always taken as inverted CMYK, whatever the Adobe marker says.
  *
- * The source never invents an end marker: at the end of the bytes it suspends, as Pillow's does, so that a truncated file is
- * seen as such, and not filled with grey. A baseline file that lacks nothing but its end marker is whole. Every exit of the
- * library through error_exit comes back by longjmp to jpeg_decode, which alone frees. */
+ * The source never invents an end marker: at the end of the bytes it suspends, as Pillow's does, so
+ * that a truncated file is seen as such, and not filled with grey. A baseline file that lacks
+ * nothing but its end marker is whole. Every exit of the library through error_exit comes back by
+ * longjmp to jpeg_decode, which alone frees. */
 #include "ingest/jpeg.h"
 
 #include <setjmp.h>

@@ -1,5 +1,6 @@
-/* JSON lines; see jsonl.h. A line is parsed once and stays alive while its captions are handed out: `at` counts them, and a caption is found
- * again by walking the value, so that nothing is copied. */
+/* JSON lines; see jsonl.h. A line is parsed once and stays alive while its captions are handed out:
+ * `at` counts them, and a caption is found again by walking the value, so that nothing is
+ * copied. */
 #include "ingest/jsonl.h"
 
 #include <inttypes.h>
@@ -52,7 +53,8 @@ static int reject(struct jsonl *j, struct row *row, const char *reason, const ch
     return 1;
 }
 
-/* A string member, or NULL when absent or null; false when it is of another kind. An integer id becomes text in id. */
+/* A string member, or NULL when absent or null; false when it is of another kind. An integer id
+ * becomes text in id. */
 static bool text_member(const struct json *object, const char *key, char id[32], const char **text)
 {
     const struct json *v = json_get(object, key);

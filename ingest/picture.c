@@ -109,7 +109,8 @@ static void turn(uint8_t *out, uint32_t out_w, uint32_t out_h, const uint8_t *in
     }
 }
 
-/* EXIF 2..8: mirrored, turned by 180, flipped, transposed, turned by 270, transversed, turned by 90 (anticlockwise). */
+/* EXIF 2..8: mirrored, turned by 180, flipped, transposed, turned by 270, transversed, turned by 90
+ * (anticlockwise). */
 static int make_upright(struct picture *p, struct error *err)
 {
     if (p->orientation == 1) return 0;

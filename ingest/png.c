@@ -1,6 +1,7 @@
-/* PNG to RGB; see png.h. libspng gives the samples as they are stored; they are widened to RGB here, because
- * Pillow's rules are not the library's: tRNS and alpha are dropped and not blended, gAMA and ICC are ignored, 16 bits keep the
- * high byte, and a palette index beyond the palette is a grey of that value. */
+/* PNG to RGB; see png.h. libspng gives the samples as they are stored; they are widened to RGB
+ * here, because Pillow's rules are not the library's: tRNS and alpha are dropped and not blended,
+ * gAMA and ICC are ignored, 16 bits keep the high byte, and a palette index beyond the palette is a
+ * grey of that value. */
 #include "ingest/png.h"
 
 #include <spng.h>

@@ -1,5 +1,6 @@
-/* The picture files of a batch; see shots.h. An open-addressing table of indices over one array of shots. Decoding in parallel is only a check
- * and a look at the size: the pixels are let go at once. The one allocation inside the parallel loop is the decoders' own. */
+/* The picture files of a batch; see shots.h. An open-addressing table of indices over one array of
+ * shots. Decoding in parallel is only a check and a look at the size: the pixels are let go at
+ * once. The one allocation inside the parallel loop is the decoders' own. */
 #include "ingest/shots.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* One stream of rows out of any kind of source; see source.h. Recognition looks at the first bytes before it looks at the name. */
+/* One stream of rows out of any kind of source; see source.h. Recognition looks at the first bytes
+ * before it looks at the name. */
 #include "ingest/source.h"
 
 #include <stdio.h>
@@ -46,7 +47,8 @@ static bool ends_with(const char *s, const char *end)
     return n >= k && !strcasecmp(s + n - k, end);
 }
 
-/* By the first line: '{' is JSON, a TAB or a comma makes a table; a header of one column is told by the name. */
+/* By the first line: '{' is JSON, a TAB or a comma makes a table; a header of one column is told by
+ * the name. */
 static int recognise_text(const char *path, const char *head, size_t n, enum source_format *format,
                           struct error *err)
 {

@@ -1,6 +1,7 @@
-/* TSV and CSV tables; see table.h. A record is split by one small state machine fed line by line, so that a quoted field may
- * run over lines; its fields lie one after the other, NUL-terminated, in one growing buffer. A record with broken quoting is given up and
- * reading goes on at its second line, so that one stray quote cannot swallow the file. */
+/* TSV and CSV tables; see table.h. A record is split by one small state machine fed line by line,
+ * so that a quoted field may run over lines; its fields lie one after the other, NUL-terminated, in
+ * one growing buffer. A record with broken quoting is given up and reading goes on at its second
+ * line, so that one stray quote cannot swallow the file. */
 #include "ingest/table.h"
 
 #include <ctype.h>
@@ -53,7 +54,8 @@ enum quote {
     AFTER
 }; /* FRESH: at the start of a field; AFTER: behind a closing quote */
 
-/* Splits one line more of the record. 0, or ERR_NOMEM; *bad is set when a quoted field is followed by anything but a delimiter. */
+/* Splits one line more of the record. 0, or ERR_NOMEM; *bad is set when a quoted field is followed
+ * by anything but a delimiter. */
 static int feed(struct table *t, enum quote *state, bool *bad, struct error *err)
 {
     int rc = 0;
@@ -102,7 +104,8 @@ static void reject(struct table *t, struct row *row, const char *reason)
     row_reject(row, reason, t->message, t->record);
 }
 
-/* Reads one record into the fields. 1, 0 at the end; *row has line and offset, and a reason when it is bad. */
+/* Reads one record into the fields. 1, 0 at the end; *row has line and offset, and a reason when it
+ * is bad. */
 static int read_record(struct table *t, struct row *row, struct error *err)
 {
     int rc;

@@ -1,6 +1,6 @@
-/* WebP to RGB; see webp.h. As in Pillow, the first frame of an animation counts, placed on a canvas of zeros; alpha is dropped,
- * so that transparent pixels keep the colour they are stored with. The demuxer refuses a file that is shorter than its
- * RIFF header says. */
+/* WebP to RGB; see webp.h. As in Pillow, the first frame of an animation counts, placed on a canvas
+ * of zeros; alpha is dropped, so that transparent pixels keep the colour they are stored with. The
+ * demuxer refuses a file that is shorter than its RIFF header says. */
 #include "ingest/webp.h"
 
 #include <webp/decode.h>

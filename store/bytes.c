@@ -1,4 +1,5 @@
-/* Numbers in byte strings; see bytes.h. Shifts, not casts: right on any machine, and gcc makes one load of them. */
+/* Numbers in byte strings; see bytes.h. Shifts, not casts: right on any machine, and gcc makes one
+ * load of them. */
 #include "store/bytes.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
-/* The corpus: its handle, its batches, and what is added to it; see corpus.h. Reading stands in corpuslookup.c, the canonical text in
- * corpusdump.c, the check of everything in corpusverify.c; all of them reach the tables through corpusrecord.h.
+/* The corpus: its handle, its batches, and what is added to it; see corpus.h. Reading stands in
+ * corpuslookup.c, the canonical text in corpusdump.c, the check of everything in corpusverify.c;
+ * all of them reach the tables through corpusrecord.h.
  */
 #include "store/corpus.h"
 
@@ -240,7 +241,8 @@ static int check_pair(const struct corpus *c, const struct corpus_pair *p, size_
                : 0;
 }
 
-/* The smaller original wins, so that the order of arrival does not matter; NULL stands for the normalised text. */
+/* The smaller original wins, so that the order of arrival does not matter; NULL stands for the
+ * normalised text. */
 static bool original_is_less(struct kv_bytes a, struct kv_bytes b)
 {
     if (!a.bytes || !b.bytes) return !a.bytes && b.bytes;

@@ -1,6 +1,7 @@
-/* The canonical text of a corpus; see corpus_dump in corpus.h. One line a record: a word and a JSON object with sorted
- * keys. Images, captions, pairs by their keys; then ids, classes and rejects. Two corpora that hold the same things
- * give the same text, whatever the order, the batches, the threads or the place in which they arrived.
+/* The canonical text of a corpus; see corpus_dump in corpus.h. One line a record: a word and a JSON
+ * object with sorted keys. Images, captions, pairs by their keys; then ids, classes and rejects.
+ * Two corpora that hold the same things give the same text, whatever the order, the batches, the
+ * threads or the place in which they arrived.
  */
 #include <stdio.h>
 #include <stdlib.h>

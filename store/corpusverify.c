@@ -1,5 +1,6 @@
-/* The check of a whole corpus, record by record, in a child process; see corpus_verify in corpus.h. It reads tables with cursors and
- * no help from the getters, so that one bad record is one finding and not the end.
+/* The check of a whole corpus, record by record, in a child process; see corpus_verify in corpus.h.
+ * It reads tables with cursors and no help from the getters, so that one bad record is one finding
+ * and not the end.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* SHA-256 through libcrypto's EVP; see digest.h. The algorithm is fetched once: an implicit fetch in every call costs more
- * than hashing a caption. Hashing cannot fail once it is fetched; a libcrypto without SHA-256 is a broken machine,
- * and there is nothing to go on with: abort.
+/* SHA-256 through libcrypto's EVP; see digest.h. The algorithm is fetched once: an implicit fetch
+ * in every call costs more than hashing a caption. Hashing cannot fail once it is fetched; a
+ * libcrypto without SHA-256 is a broken machine, and there is nothing to go on with: abort.
  */
 #include "store/digest.h"
 

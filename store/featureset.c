@@ -1,7 +1,9 @@
-/* Opening, creating, checking and listing feature sets; see featureset.h for the format and the promises.
+/* Opening, creating, checking and listing feature sets; see featureset.h for the format and the
+ * promises.
  *
- * A set is built in CACHE/features/.new-NAME and renamed, so that a folder with a set's name is a set. A creation that was
- * killed leaves that folder behind; the next one writes over it, under the folder's own writer's lock. */
+ * A set is built in CACHE/features/.new-NAME and renamed, so that a folder with a set's name is a
+ * set. A creation that was killed leaves that folder behind; the next one writes over it, under the
+ * folder's own writer's lock. */
 #include "store/featureset_inside.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-/* The canonical text of a feature set: sorted by (view, key), without numbers, clocks and paths, so that two sets that hold the
- * same are told equal by `diff`, whatever the order in which they were filled. A view's lines are kept (84 bytes each)
- * and sorted; codes are digested, not decoded. */
+/* The canonical text of a feature set: sorted by (view, key), without numbers, clocks and paths, so
+ * that two sets that hold the same are told equal by `diff`, whatever the order in which they were
+ * filled. A view's lines are kept (84 bytes each) and sorted; codes are digested, not decoded. */
 #include "store/featureset_inside.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* Vectors out of a feature set: has, get, and the figures of its meta. Every call has a short reading transaction of
- * its own, so that a reader never holds back the file's space; what a cursor keeps is unpacked copies. */
+/* Vectors out of a feature set: has, get, and the figures of its meta. Every call has a short
+ * reading transaction of its own, so that a reader never holds back the file's space; what a cursor
+ * keeps is unpacked copies. */
 #include "store/featureset_inside.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
-/* The meta table of a feature set, and the keys of its blocks. In meta each value is followed by the digest_short of its key and value, so that a
- * value that was damaged, or that stands under another's name, is seen. */
+/* The meta table of a feature set, and the keys of its blocks. In meta each value is followed by
+ * the digest_short of its key and value, so that a value that was damaged, or that stands under
+ * another's name, is seen. */
 #include "store/featureset_inside.h"
 
 #include <math.h>

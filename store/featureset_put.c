@@ -1,9 +1,10 @@
 /* Vectors into a feature set.
  *
- * A put encodes every vector first (parallel over vectors), so that a bad one is seen before anything is written. Then blocks go
- * through in waves: read the old records (serial), merge and encode (parallel over blocks), write in order (serial). A worker's
- * scratch is made before the first wave and kept in the handle. Since codes are a pure function of a vector and a record one of its
- * rows, neither waves nor threads can show in the result. */
+ * A put encodes every vector first (parallel over vectors), so that a bad one is seen before
+ * anything is written. Then blocks go through in waves: read the old records (serial), merge and
+ * encode (parallel over blocks), write in order (serial). A worker's scratch is made before the
+ * first wave and kept in the handle. Since codes are a pure function of a vector and a record one
+ * of its rows, neither waves nor threads can show in the result. */
 #include "store/featureset_inside.h"
 
 #include <math.h>
@@ -217,7 +218,8 @@ static int read_wave(const struct put *p, struct kv_txn *txn, size_t at, struct 
     return n_jobs;
 }
 
-/* Writes what the wave changed. The old records are gone after the first put: their checksums were noted before. */
+/* Writes what the wave changed. The old records are gone after the first put: their checksums were
+ * noted before. */
 static int write_wave(const struct put *p, struct kv_txn *txn, int n_jobs,
                       struct featureset_counts *counts, struct error *err)
 {

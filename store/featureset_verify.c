@@ -1,7 +1,8 @@
-/* Verifying a feature set, in two passes. First a child process (store/sandbox.h) reads and unpacks everything, so that a damaged map
- * ends as a finding. When it found nothing, the pages are known to be readable, and this process compares the keys with
- * the corpus, which a child could not: it must not read through its parent's maps. The child's part is serial: OpenMP's
- * threads do not survive a fork. */
+/* Verifying a feature set, in two passes. First a child process (store/sandbox.h) reads and unpacks
+ * everything, so that a damaged map ends as a finding. When it found nothing, the pages are known
+ * to be readable, and this process compares the keys with the corpus, which a child could not: it
+ * must not read through its parent's maps. The child's part is serial: OpenMP's threads do not
+ * survive a fork. */
 #include "store/featureset_inside.h"
 
 #include <stdio.h>

@@ -1,8 +1,10 @@
-/* JSON over jansson; see json.h. A `struct json` is a json_t seen through an opaque type: no wrapper object, no
- * second tree. The parenthesised names keep jansson's macros of the same name from expanding.
+/* JSON over jansson; see json.h. A `struct json` is a json_t seen through an opaque type: no
+ * wrapper object, no second tree. The parenthesised names keep jansson's macros of the same name
+ * from expanding.
  *
- * A builder call that fails for want of memory cannot say so (it returns nothing), so it is remembered for the thread,
- * and the next json_write of that thread fails: an object that lacks a member is never written.
+ * A builder call that fails for want of memory cannot say so (it returns nothing), so it is
+ * remembered for the thread, and the next json_write of that thread fails: an object that lacks a
+ * member is never written.
  */
 #include "store/json.h"
 
@@ -221,8 +223,8 @@ void json_push_number(struct json *array, double value)
     json_push(array, out(new_number(value)));
 }
 
-/* Puts the number at [from, from + n) to `to` as the shortest text that reads back as the same double (or as it is, when jansson's
- * spelling is shorter); the length of that, at most n. */
+/* Puts the number at [from, from + n) to `to` as the shortest text that reads back as the same
+ * double (or as it is, when jansson's spelling is shorter); the length of that, at most n. */
 static size_t shorten(const char *from, size_t n, char *to)
 {
     char text[40];
@@ -240,7 +242,8 @@ static size_t shorten(const char *from, size_t n, char *to)
     return m;
 }
 
-/* jansson writes 17 digits always (0.1 as 0.10000000000000001): shortens the reals of a JSON text in place. */
+/* jansson writes 17 digits always (0.1 as 0.10000000000000001): shortens the reals of a JSON text
+ * in place. */
 static void shorten_reals(char *text)
 {
     char *to = text;

@@ -1,15 +1,19 @@
 /* Ordered tables over LMDB; see kv.h for what is promised.
  *
  * LMDB's own rules, and where they are kept:
- * - an environment is opened once a process: `environments`, a list under one mutex (a forked child ignores its parent's);
- * - the map is resized only while no transaction of the process is open: counted in struct kv under the same mutex;
+ * - an environment is opened once a process: `environments`, a list under one mutex (a forked child
+ *   ignores its parent's);
+ * - the map is resized only while no transaction of the process is open: counted in struct kv under
+ *   the same mutex;
  * - a full map ends a transaction: `grow_and_replay`;
- * - pages that were freed in the transaction that made them are never written, so that a healthy file could end before its last page:
- *   `stretch` makes the file as long as the map before a commit, and `trim` cuts it to its last page afterwards, so that at no moment
- *   it is shorter than its head says, and a file that is shorter at opening has been cut;
- * - the table of readers is a mapped file that starts as a hole: on a full disk a touch of it would be SIGBUS, so `reserve_readers`
- *   gives it its blocks first.
- * Readers map far more than there is: address space costs nothing, and they need not follow every growth.
+ * - pages that were freed in the transaction that made them are never written, so that a healthy
+ *   file could end before its last page: `stretch` makes the file as long as the map before a
+ *   commit, and `trim` cuts it to its last page afterwards, so that at no moment it is shorter than
+ *   its head says, and a file that is shorter at opening has been cut;
+ * - the table of readers is a mapped file that starts as a hole: on a full disk a touch of it would
+ *   be SIGBUS, so `reserve_readers` gives it its blocks first.
+ * Readers map far more than there is: address space costs nothing, and they need not follow every
+ * growth.
  */
 #include "store/kv.h"
 
@@ -159,7 +163,8 @@ static int check_length(struct kv *kv, struct error *err)
         kv->folder, (unsigned long long)claimed, (unsigned long long)found);
 }
 
-/* Before a commit: the file as long as the map, a hole at its end. A file system that cannot leaves things as they are. */
+/* Before a commit: the file as long as the map, a hole at its end. A file system that cannot leaves
+ * things as they are. */
 static void stretch(struct kv *kv)
 {
     mdb_filehandle_t fd;
@@ -447,7 +452,8 @@ static int apply(struct kv_txn *t, const struct kvlog_entry *e)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* The map was full: doubles it, begins again and repeats what the transaction had done. t->txn is NULL after an error. */
+/* The map was full: doubles it, begins again and repeats what the transaction had done. t->txn is
+ * NULL after an error. */
 static int grow_and_replay(struct kv_txn *t, struct error *err)
 {
     struct kv *kv = t->kv;

@@ -1,6 +1,6 @@
-/* NumPy arrays; see npy.h. The header is a Python literal of three known keys; what NumPy itself writes is read by a small
- * strict parser, and anything else is refused. Every product of a shape is checked in 64 bits against the file's
- * length before it is used.
+/* NumPy arrays; see npy.h. The header is a Python literal of three known keys; what NumPy itself
+ * writes is read by a small strict parser, and anything else is refused. Every product of a shape
+ * is checked in 64 bits against the file's length before it is used.
  */
 #include "store/npy.h"
 

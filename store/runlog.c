@@ -1,4 +1,5 @@
-/* Run manifests; see runlog.h. A name is taken by link(2), which refuses one that is there: rename would replace it. */
+/* Run manifests; see runlog.h. A name is taken by link(2), which refuses one that is there: rename
+ * would replace it. */
 #include "store/runlog.h"
 
 #include <stdio.h>

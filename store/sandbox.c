@@ -1,5 +1,6 @@
-/* A check in a child process; see sandbox.h. The child writes lines to a pipe: "F" text, "P" done total what, and at its end "E" code text
- * or "D". A child that ends without one of the last two has crashed.
+/* A check in a child process; see sandbox.h. The child writes lines to a pipe: "F" text, "P" done
+ * total what, and at its end "E" code text or "D". A child that ends without one of the last two
+ * has crashed.
  */
 #include "store/sandbox.h"
 

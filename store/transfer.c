@@ -1,5 +1,6 @@
-/* Importing feature sets; see transfer.h. An import is three steps: read the identity, resolve every
- * row to a record (one u32 a record of the corpus: its row + 1), store the rows in order of records. Only the third writes. */
+/* Importing feature sets; see transfer.h. An import is three steps: read the identity, resolve
+ * every row to a record (one u32 a record of the corpus: its row + 1), store the rows in order of
+ * records. Only the third writes. */
 #include "store/transfer.h"
 
 #include <math.h>

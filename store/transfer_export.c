@@ -1,5 +1,6 @@
-/* Exporting feature sets; see transfer.h. Rows are in order of keys, so that the same features give the same files
- * whatever the numbers of the corpus. The .npy is put in place last: when it is there, the other two are. */
+/* Exporting feature sets; see transfer.h. Rows are in order of keys, so that the same features give
+ * the same files whatever the numbers of the corpus. The .npy is put in place last: when it is
+ * there, the other two are. */
 #include "store/transfer.h"
 
 #include <stdio.h>

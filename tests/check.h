@@ -4,7 +4,8 @@
  *     TEST_MAIN
  *
  * Prints "ok 3 - name" or "not ok 3 - name" with expression and both values, goes on after a failed
- * check, exits 1 if any failed. SKIP("why") ends a test as skipped and says so. `PROGRAM --only NAME` runs one.
+ * check, exits 1 if any failed. SKIP("why") ends a test as skipped and says so. `PROGRAM --only
+ * NAME` runs one.
  */
 #ifndef TESTS_CHECK_H
 #define TESTS_CHECK_H

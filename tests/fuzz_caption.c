@@ -1,4 +1,5 @@
-/* Any bytes as a caption and as a language tag: what is accepted is stable under the rule, and never too long. */
+/* Any bytes as a caption and as a language tag: what is accepted is stable under the rule, and
+ * never too long. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Any bytes as JSON lines: the reader comes to the end, rows lie in the order of the file, and a row is good or has a reason. */
+/* Any bytes as JSON lines: the reader comes to the end, rows lie in the order of the file, and a
+ * row is good or has a reason. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Fuzz target: any bytes as a weight file. Reads every value of every tensor, so that a bound that is not checked is seen. */
+/* Fuzz target: any bytes as a weight file. Reads every value of every tensor, so that a bound that
+ * is not checked is seen. */
 #include "featurize/safetensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);

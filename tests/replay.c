@@ -1,5 +1,6 @@
-/* Replays a fuzz target over its committed seeds in the plain tests: every file of the folders given, then every prefix of each at a few
- * cuts and a few single-bit flips, so that the target is run on broken input too. TAP: one test a folder. */
+/* Replays a fuzz target over its committed seeds in the plain tests: every file of the folders
+ * given, then every prefix of each at a few cuts and a few single-bit flips, so that the target is
+ * run on broken input too. TAP: one test a folder. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Stage 2 end to end on a tiny cache: the loss falls, masks matter, frozen towers stay, features stand for pictures, runs go on.
+/* Stage 2 end to end on a tiny cache: the loss falls, masks matter, frozen towers stay, features
+ * stand for pictures, runs go on.
  *
  * covers: vocabtrain
  */
@@ -146,7 +147,8 @@ TEST(stopped_runs_go_on)
     CHECK_HAS(err.text, "weight_keep");
 }
 
-/* Similarity distillation and the keep term each change what is learned; without text features they cannot act. */
+/* Similarity distillation and the keep term each change what is learned; without text features they
+ * cannot act. */
 TEST(every_term_acts)
 {
     struct error err = {0};

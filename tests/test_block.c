@@ -168,8 +168,9 @@ static void seal(uint8_t *record, int64_t n)
     memcpy(record + n - 8, &checksum, 8);
 }
 
-/* Each byte in turn set to hostile values under a valid checksum: decoding may accept other contents (a key, a norm, a
- * code), but must stay within its buffers (seen by the sanitizer build) and keep its counts in step. */
+/* Each byte in turn set to hostile values under a valid checksum: decoding may accept other
+ * contents (a key, a norm, a code), but must stay within its buffers (seen by the sanitizer build)
+ * and keep its counts in step. */
 TEST(lies_under_a_valid_checksum_are_contained)
 {
     static const uint8_t VALUES[] = {0, 1, 0x7f, 0x80, 0xff};

@@ -1,4 +1,5 @@
-/* The codec's promises: every vector within its bound, codes a pure function, halves exact. Seeds are fixed. */
+/* The codec's promises: every vector within its bound, codes a pure function, halves exact. Seeds
+ * are fixed. */
 #include "store/codec.h"
 
 #include "store/memory.h"
@@ -123,7 +124,8 @@ TEST(every_vector_is_within_its_bound)
     memory_free(code);
 }
 
-/* The ladder's point: of 300 vectors at the nominal step about half would miss the bound; none is kept raw. */
+/* The ladder's point: of 300 vectors at the nominal step about half would miss the bound; none is
+ * kept raw. */
 TEST(the_ladder_saves_what_the_nominal_step_would_miss)
 {
     struct error err;
@@ -269,7 +271,8 @@ TEST(all_65536_halves)
     }
 }
 
-/* Between each two neighbours: the midpoint goes to the even one, and what is just beside it to the nearer. */
+/* Between each two neighbours: the midpoint goes to the even one, and what is just beside it to the
+ * nearer. */
 TEST(halves_round_to_nearest_even)
 {
     for (unsigned h = 0; h < 0x7bff; h++) {

@@ -344,7 +344,8 @@ TEST(corpus_abort_leaves_nothing)
     drop_cache();
 }
 
-/* The writer is another process, killed in the middle of batch after batch; the same rows complete what is missing. */
+/* The writer is another process, killed in the middle of batch after batch; the same rows complete
+ * what is missing. */
 TEST(corpus_survives_kill_9_in_mid_batch)
 {
     make_cache();
@@ -381,7 +382,8 @@ TEST(corpus_survives_kill_9_in_mid_batch)
     drop_cache();
 }
 
-/* Every allocation of a batch fails in turn: an error each time, and the batch that goes through at last is whole. */
+/* Every allocation of a batch fails in turn: an error each time, and the batch that goes through at
+ * last is whole. */
 TEST(corpus_survives_any_failed_allocation)
 {
     make_cache();
@@ -535,7 +537,8 @@ TEST(corpus_of_another_version_is_refused)
     struct kv_txn *txn;
     struct kv_config config = {.mode = KV_WRITE, .tables = names, .n_tables = N_TABLES};
     char folder[80];
-    /* version 2 under a right checksum: SHA-256("\0" "format" "clipstill corpus" 02 00 00 00), first 8 bytes */
+    /* version 2 under a right checksum: SHA-256("\0" "format" "clipstill corpus" 02 00 00 00),
+     * first 8 bytes */
     unsigned char record[28] = "clipstill corpus\2", hashed[27] = "\0formatclipstill corpus\2",
                   digest[DIGEST_BYTES];
     digest_of(hashed, sizeof hashed, digest);

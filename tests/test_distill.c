@@ -1,4 +1,5 @@
-/* Stage 1 end to end on a tiny cache: the loss falls, and a killed, stopped or differently threaded run gives the same bytes.
+/* Stage 1 end to end on a tiny cache: the loss falls, and a killed, stopped or differently threaded
+ * run gives the same bytes.
  *
  * covers: run setup teacher
  */

@@ -1,4 +1,5 @@
-/* The whole judgement on a tiny cache: what is judged against what, and that records without features are left out and counted.
+/* The whole judgement on a tiny cache: what is judged against what, and that records without
+ * features are left out and counted.
  *
  * covers: evalset latency prompts
  */

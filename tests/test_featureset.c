@@ -366,7 +366,8 @@ TEST(dump_depends_on_neither_order_nor_threads)
     tear_down();
 }
 
-/* The child puts batch after batch and is killed in the middle of it; what it had committed is whole, and the rest can go on. */
+/* The child puts batch after batch and is killed in the middle of it; what it had committed is
+ * whole, and the rest can go on. */
 static void put_until_killed(void)
 {
     struct error err;

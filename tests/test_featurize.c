@@ -1,4 +1,5 @@
-/* The featurise stage end to end on the golden teacher: right vectors, resume, kill -9, threads, and refusals by name.
+/* The featurise stage end to end on the golden teacher: right vectors, resume, kill -9, threads,
+ * and refusals by name.
  *
  * covers: imagepass textpass tapset runner
  */

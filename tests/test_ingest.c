@@ -1,5 +1,5 @@
-/* The ingest stage on small corpora made on the spot: what is stored, what is quarantined, and that running again, being killed, or the number
- * of threads changes nothing.
+/* The ingest stage on small corpora made on the spot: what is stored, what is quarantined, and that
+ * running again, being killed, or the number of threads changes nothing.
  *
  * covers: deposit shots
  */

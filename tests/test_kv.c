@@ -157,7 +157,8 @@ static int read_one(int fd, char *c)
     return read(fd, c, 1) == 1 ? 0 : -1;
 }
 
-/* A 1 MiB map takes a batch of 6 MB and 3,000 small records while a reader in another process holds its snapshot. */
+/* A 1 MiB map takes a batch of 6 MB and 3,000 small records while a reader in another process holds
+ * its snapshot. */
 TEST(kv_grows_in_mid_batch_with_a_reader_open)
 {
     struct error err;
@@ -323,8 +324,9 @@ TEST(kv_refuses_other_formats)
     drop_folder();
 }
 
-/* A tail that was made and freed in one transaction, so that its pages are never written; then a crash right after the commit's
- * write must not leave a file that looks cut: during the commit it is as long as the map, afterwards as its head says. */
+/* A tail that was made and freed in one transaction, so that its pages are never written; then a
+ * crash right after the commit's write must not leave a file that looks cut: during the commit it
+ * is as long as the map, afterwards as its head says. */
 TEST(kv_file_is_never_shorter_than_its_head)
 {
     struct error err;

@@ -106,7 +106,8 @@ TEST(views_take_turns)
     loader_close(l);
 }
 
-/* The same bytes with a pixel cache of nothing, of a few slots, of all, with any number of threads, augmented or not. */
+/* The same bytes with a pixel cache of nothing, of a few slots, of all, with any number of threads,
+ * augmented or not. */
 TEST(pixels_do_not_depend_on_cache_or_threads)
 {
     struct error err;

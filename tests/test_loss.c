@@ -1,7 +1,7 @@
 /* Losses of single records: naive twins in double, and central differences.
  *
- * Tolerance: the functions work in f32 with double sums, so a twin in double agrees within 1e-5 of the loss; a
- * central difference with step 1e-3 of a smooth f32 function is good to about 1e-4.
+ * Tolerance: the functions work in f32 with double sums, so a twin in double agrees within 1e-5 of
+ * the loss; a central difference with step 1e-3 of a smooth f32 function is good to about 1e-4.
  */
 #include "tests/check.h"
 #include "train/loss.h"

@@ -1,5 +1,6 @@
-/* MobileViT against a naive twin: the whole network in double precision, planes instead of channels-last, every tensor by its Hugging Face
- * name, attention by its definition (a pixel sees the pixels whose row and column have the parity of its own). */
+/* MobileViT against a naive twin: the whole network in double precision, planes instead of
+ * channels-last, every tensor by its Hugging Face name, attention by its definition (a pixel sees
+ * the pixels whose row and column have the parity of its own). */
 #include "tests/towerkit.h"
 
 struct plane {
@@ -324,7 +325,8 @@ TEST(equals_its_twin)
     check_twin(&SIZES[0], 64);
 }
 
-/* 96 / 32 = 3: at the border a position inside the patch is in fewer patches. 32 / 32 = 1: a single sequence. */
+/* 96 / 32 = 3: at the border a position inside the patch is in fewer patches. 32 / 32 = 1: a single
+ * sequence. */
 TEST(equals_its_twin_at_odd_sizes)
 {
     check_twin(&SIZES[0], 96);

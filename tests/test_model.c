@@ -1,4 +1,5 @@
-/* Model folders: embeddings equal Hugging Face's, threads do not matter, what is written is read, what is broken is named.
+/* Model folders: embeddings equal Hugging Face's, threads do not matter, what is written is read,
+ * what is broken is named.
  *
  * covers: modelembed modelsave embed
  */
@@ -367,7 +368,8 @@ TEST(broken_folders_are_named)
     refused(dir, MODEL_IMAGE, ERR_DATA, "config.json");
 }
 
-/* Every allocation fails once: an error each time, nothing leaked (the sanitizer build sees that), and then it works. */
+/* Every allocation fails once: an error each time, nothing leaked (the sanitizer build sees that),
+ * and then it works. */
 TEST(memory_running_out_is_said)
 {
     struct error err = {0};

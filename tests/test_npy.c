@@ -181,7 +181,8 @@ TEST(npy_refuses_headers_that_lie)
     drop_folder();
 }
 
-/* A good file cut at every length, and with every byte of its head changed: an error or an array, never a crash. */
+/* A good file cut at every length, and with every byte of its head changed: an error or an array,
+ * never a crash. */
 TEST(npy_survives_damage)
 {
     make_folder();

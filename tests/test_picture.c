@@ -86,7 +86,8 @@ TEST(golden_pixels_of_photos)
     check_set(SHARED);
 }
 
-/* Kinds that the golden set lacks: orientation in PNG and WebP, an animation. The digests are Pillow 9.4's. */
+/* Kinds that the golden set lacks: orientation in PNG and WebP, an animation. The digests are
+ * Pillow 9.4's. */
 TEST(small_pictures_as_pillow_has_them)
 {
     static const struct {

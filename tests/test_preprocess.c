@@ -264,7 +264,8 @@ TEST(what_is_not_understood_is_refused)
     }
 }
 
-/* A student's side: the same field of view, so that a smooth picture is the teacher's picture made smaller. */
+/* A student's side: the same field of view, so that a smooth picture is the teacher's picture made
+ * smaller. */
 TEST(another_side_sees_the_same_field)
 {
     struct error err = {0};

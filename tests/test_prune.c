@@ -1,4 +1,5 @@
-/* A pruned vocabulary is a real model: smaller, loaded by the library, and equal wherever its pieces suffice. */
+/* A pruned vocabulary is a real model: smaller, loaded by the library, and equal wherever its
+ * pieces suffice. */
 #include "featurize/tokenizer.h"
 #include "store/file.h"
 #include "store/json.h"

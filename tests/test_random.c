@@ -1,6 +1,7 @@
 /* Counter-based draws: pure functions, fixed for good (checkpoints rely on them), and fair enough.
  *
- * 65536 uniform draws have a mean of 0.5 with a standard deviation of 0.29 / 256 = 0.0011; the tolerance is four of them.
+ * 65536 uniform draws have a mean of 0.5 with a standard deviation of 0.29 / 256 = 0.0011; the
+ * tolerance is four of them.
  */
 #include "train/random.h"
 

@@ -1,4 +1,5 @@
-/* Resampling against Pillow's results is in test_preprocess; here: a plain twin, windows, identities, refusals. */
+/* Resampling against Pillow's results is in test_preprocess; here: a plain twin, windows,
+ * identities, refusals. */
 #include "featurize/resize.h"
 #include "store/memory.h"
 #include "tests/check.h"
@@ -28,7 +29,8 @@ static double kernel(enum resample how, double x)
     }
 }
 
-/* The textbook in doubles, one axis at a time, rounded between the passes. // in (n_in) stepped, out (n_out) stepped */
+/* The textbook in doubles, one axis at a time, rounded between the passes. // in (n_in) stepped,
+ * out (n_out) stepped */
 static void line(const uint8_t *in, int step_in, int n_in, double from, double to,
                  enum resample how, uint8_t *out, int step_out, int n_out)
 {

@@ -8,7 +8,8 @@ static bool is_language(const void *context, const struct corpus_pair *p)
     return p->language == *(const uint16_t *)context;
 }
 
-/* Three pictures e0, e1, e2; captions 0..3: own one each in language 0, and caption 3 shared by pictures 0 and 1. */
+/* Three pictures e0, e1, e2; captions 0..3: own one each in language 0, and caption 3 shared by
+ * pictures 0 and 1. */
 static struct corpus_pair pairs[] = {
     {.image = 0, .caption = 0}, {.image = 1, .caption = 1},
     {.image = 2, .caption = 2}, {.image = 0, .caption = 3},
@@ -35,7 +36,8 @@ TEST(a_perfect_model_is_right_also_about_shared_captions)
     CHECK_NEAR(r.at[IMAGE_TO_TEXT][0].value, 1, 0);
     CHECK_NEAR(r.mean_recall.value, 1, 1e-6);
     CHECK_EQ(r.at[TEXT_TO_IMAGE][0].n, 4);
-    /* chance at 1: captions 1, 2 have one of three; 0 has two (picture 2 through the other language), 3 has two */
+    /* chance at 1: captions 1, 2 have one of three; 0 has two (picture 2 through the other
+     * language), 3 has two */
     CHECK_NEAR(r.at[TEXT_TO_IMAGE][0].chance, (1.0 / 3 + 1.0 / 3 + 2.0 / 3 + 2.0 / 3) / 4, 1e-9);
 }
 

@@ -135,7 +135,8 @@ TEST(half_a_student_runs_and_is_smaller)
     json_free(summary);
 }
 
-/* A rank one below the width loses next to nothing, a low rank much. The teacher's rows are random: their axes all weigh alike. */
+/* A rank one below the width loses next to nothing, a low rank much. The teacher's rows are random:
+ * their axes all weigh alike. */
 TEST(a_factorised_embedding_approximates)
 {
     struct error err = {0};

@@ -1,6 +1,8 @@
-/* Gradients of a student end to end: every loss, adapters, the outer gradient, against central differences of the judged loss; slots; batch norm's averages.
+/* Gradients of a student end to end: every loss, adapters, the outer gradient, against central
+ * differences of the judged loss; slots; batch norm's averages.
  *
- * Tolerance: f32 networks of a few layers; the loss is good to 1e-6, so a central difference with step 2e-3 is good to 5e-4 absolute.
+ * Tolerance: f32 networks of a few layers; the loss is good to 1e-6, so a central difference with
+ * step 2e-3 is good to 5e-4 absolute.
  *
  * covers: micro backnorm
  */

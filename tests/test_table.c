@@ -1,4 +1,5 @@
-/* Tables: columns by name, quoting, line ends, lines that are bad, and where each record stands in the file. */
+/* Tables: columns by name, quoting, line ends, lines that are bad, and where each record stands in
+ * the file. */
 #include "ingest/table.h"
 
 #include "ingest/lines.h"

@@ -1,4 +1,5 @@
-/* What all towers share: names of taps, pooled grids, early stops, memory given back, random weights, and refusals.
+/* What all towers share: names of taps, pooled grids, early stops, memory given back, random
+ * weights, and refusals.
  *
  * covers: layout pass tap towerinit
  */
@@ -155,7 +156,8 @@ TEST(grids_and_means_by_their_definition)
     check_grid(&MOBILE, 5, 3, 0, 2);
 }
 
-/* Every tap of one pass equals the tap asked for alone, when the pass ends early; the tape gives the same values. */
+/* Every tap of one pass equals the tap asked for alone, when the pass ends early; the tape gives
+ * the same values. */
 static void check_early_stop(const struct tower_config *c, const struct tower_input *in)
 {
     struct error err = {0};
@@ -277,7 +279,8 @@ TEST(random_weights_have_their_scale)
     tower_free(t);
 }
 
-/* A pure function of seed, name and position: another depth shares what it has in common, another seed nothing. */
+/* A pure function of seed, name and position: another depth shares what it has in common, another
+ * seed nothing. */
 TEST(random_weights_depend_on_seed_and_name)
 {
     struct tower_config deep = VIT;

@@ -73,7 +73,8 @@ TEST(golden_config)
     json_free(j);
 }
 
-/* Absent and null keys: the defaults of AltCLIPVisionConfig, AltCLIPTextConfig, AltCLIPConfig, MobileViTConfig. */
+/* Absent and null keys: the defaults of AltCLIPVisionConfig, AltCLIPTextConfig, AltCLIPConfig,
+ * MobileViTConfig. */
 TEST(defaults)
 {
     struct error err = {0};

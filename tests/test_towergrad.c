@@ -1,10 +1,13 @@
-/* Gradients of whole towers against central differences: for a loss on every block's output, on the final embedding, and on all kinds of taps at once, along a random direction in
- * every tensor.
+/* Gradients of whole towers against central differences: for a loss on every block's output, on the
+ * final embedding, and on all kinds of taps at once, along a random direction in every tensor.
  *
- * The loss is sum r_i y_i / sqrt(n) with fixed r, in double. A direction moves every value of a tensor by +-0.4% of the tensor's size (0.004 where that is zero), so the loss
- * moves by about 2 step |g|. Tolerance: 1% of that (the next term of the series is of third order: 1.4% were seen at a step of 1% through all of MobileViT, a sixth of it at 0.4%;
- * a wrong gradient is off by all of it) plus FLOOR for the rounding of a loss of about 1 that is a sum of f32 values (99% of the differences seen are below 8e-7). `n_told` counts the
- * tensors whose gradient stands above that floor, so that the test says when it has become blind.
+ * The loss is sum r_i y_i / sqrt(n) with fixed r, in double. A direction moves every value of a
+ * tensor by +-0.4% of the tensor's size (0.004 where that is zero), so the loss moves by about 2
+ * step |g|. Tolerance: 1% of that (the next term of the series is of third order: 1.4% were seen at
+ * a step of 1% through all of MobileViT, a sixth of it at 0.4%; a wrong gradient is off by all of
+ * it) plus FLOOR for the rounding of a loss of about 1 that is a sum of f32 values (99% of the
+ * differences seen are below 8e-7). `n_told` counts the tensors whose gradient stands above that
+ * floor, so that the test says when it has become blind.
  */
 #include "tests/towerkit.h"
 #include "train/backward.h"
@@ -193,7 +196,8 @@ TEST(text_mean_factorised)
     setup_release(&s);
 }
 
-/* Each tensor under a loss on its own block (96 pixels: the last transformer still has sequences of several tokens), and some of them end to end. */
+/* Each tensor under a loss on its own block (96 pixels: the last transformer still has sequences of
+ * several tokens), and some of them end to end. */
 TEST(mobilevit)
 {
     struct tower_config c = {.arch = ARCH_MOBILEVIT,

@@ -1,4 +1,5 @@
-/* The picture tower against Hugging Face's AltCLIP (golden), and what must not change a result: neighbours, the mode of execution. */
+/* The picture tower against Hugging Face's AltCLIP (golden), and what must not change a result:
+ * neighbours, the mode of execution. */
 #include "tests/towerkit.h"
 
 /* Golden pixels (N, 3, S, S) as channels-last. */
@@ -110,7 +111,8 @@ TEST(bf16_keeps_the_direction)
     tower_free(t);
 }
 
-/* One picture alone, packed or not, gives the bits it gives among others. 30 pixels in patches of 8: the rest is not looked at. */
+/* One picture alone, packed or not, gives the bits it gives among others. 30 pixels in patches of
+ * 8: the rest is not looked at. */
 TEST(neighbours_do_not_matter)
 {
     struct error err = {0};

@@ -1,4 +1,5 @@
-/* The text tower against Hugging Face's AltCLIP (golden), mean pooling and the factorised embedding against their definitions, and bad input. */
+/* The text tower against Hugging Face's AltCLIP (golden), mean pooling and the factorised embedding
+ * against their definitions, and bad input. */
 #include "tests/towerkit.h"
 
 struct texts {

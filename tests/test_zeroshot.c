@@ -2,7 +2,8 @@
 
 #include "tests/check.h"
 
-/* Three classes on the axes, two prompts each that lean to either side of the axis: only their mean points along it. */
+/* Three classes on the axes, two prompts each that lean to either side of the axis: only their mean
+ * points along it. */
 static const float prompts[] = {0.8f,  0.6f, 0, 0.8f, -0.6f, 0,    0.6f, 0.8f,  0,
                                 -0.6f, 0.8f, 0, 0,    0.6f,  0.8f, 0,    -0.6f, 0.8f};
 static const int32_t prompt_class[] = {0, 0, 1, 1, 2, 2};

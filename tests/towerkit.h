@@ -1,5 +1,6 @@
-/* What the tests of towers share: a tower loaded from a folder (a safetensors reader of its own, so that these tests stand on nothing but json and params), golden arrays,
- * one pass, comparisons. Included by a test after tests/check.h. */
+/* What the tests of towers share: a tower loaded from a folder (a safetensors reader of its own, so
+ * that these tests stand on nothing but json and params), golden arrays, one pass, comparisons.
+ * Included by a test after tests/check.h. */
 #ifndef TESTS_TOWERKIT_H
 #define TESTS_TOWERKIT_H
 

@@ -1,11 +1,14 @@
-/* A tiny cache for the tests of training: 20 golden photos, captions in three languages, made-up teacher features.
+/* A tiny cache for the tests of training: 20 golden photos, captions in three languages, made-up
+ * teacher features.
  *
  *     struct traincache t; traincache_make(&t);   // t.cache, t.folder for outputs
  *     traincache_remove(&t);
  *
- * Photos 0..14 are train's, 15..19 val's. Every photo has a caption of its own in "en" and "de", and shares one in "zh" with two others (a false negative if it
- * were not masked). Features: a common direction plus what the key says, so that a student learns something from every step. Sets: image.final and image.block1@2x2 with
- * two views, text.final and text.block1.mean; the text sets keep the golden teacher's tokenizer.
+ * Photos 0..14 are train's, 15..19 val's. Every photo has a caption of its own in "en" and "de",
+ * and shares one in "zh" with two others (a false negative if it were not masked). Features: a
+ * common direction plus what the key says, so that a student learns something from every step.
+ * Sets: image.final and image.block1@2x2 with two views, text.final and text.block1.mean; the text
+ * sets keep the golden teacher's tokenizer.
  */
 #ifndef TESTS_TRAINCACHE_H
 #define TESTS_TRAINCACHE_H
@@ -35,7 +38,8 @@ static void tc_die(const char *what, const struct error *err)
     exit(1);
 }
 
-static int tc_pair(struct corpus *c, uint32_t image, const char *language, const char *text, int i, struct error *err)
+static int tc_pair(struct corpus *c, uint32_t image, const char *language, const char *text, int i,
+                   struct error *err)
 {
     struct corpus_pair pair = {.image = image, .split = i < TC_TRAIN ? SPLIT_TRAIN : SPLIT_VAL, .weight = 1};
     char label[16];
@@ -80,7 +84,8 @@ static float tc_value(const uint8_t *key, uint32_t view, int j)
 {
     uint64_t seed;
     memcpy(&seed, key, sizeof seed);
-    return (float)(random_uniform(5, 0, (uint64_t)j) - 0.5 + 0.5 * (random_uniform(seed, view, (uint64_t)j) - 0.5));
+    return (float)(random_uniform(5, 0, (uint64_t)j) - 0.5 +
+                   0.5 * (random_uniform(seed, view, (uint64_t)j) - 0.5));
 }
 
 static void tc_key(struct corpus *c, bool is_text, uint32_t i, uint8_t key[DIGEST_BYTES], struct error *err)
@@ -107,7 +112,8 @@ static void tc_set(const char *cache, struct corpus *c, const char *name, bool i
     json_set_number(replay, "logit_scale", 20);
     json_set_int(replay, "max_tokens", 32);
     json_set_int(replay, "blocks", 2);
-    if (is_text && file_read("tests/golden/altclip-tiny/model/sentencepiece.bpe.model", 1 << 24, &tokenizer, &n_tokenizer, &err) < 0)
+    if (is_text && file_read("tests/golden/altclip-tiny/model/sentencepiece.bpe.model", 1 << 24,
+                             &tokenizer, &n_tokenizer, &err) < 0)
         tc_die("tokenizer", &err);
     struct featureset_spec spec = {.tower = is_text ? TOWER_TEXT : TOWER_IMAGE,
                                    .dim = (uint32_t)dim,
@@ -131,7 +137,8 @@ static void tc_set(const char *cache, struct corpus *c, const char *name, bool i
             tc_key(c, is_text, i, keys[i], &err);
             for (int j = 0; j < dim; j++) x[i * (uint32_t)dim + (uint32_t)j] = tc_value(keys[i], v, j);
         }
-        if (featureset_put(fs, v, n, numbers, (const uint8_t(*)[DIGEST_BYTES])keys, x, &err) < 0) tc_die(name, &err);
+        if (featureset_put(fs, v, n, numbers, (const uint8_t(*)[DIGEST_BYTES])keys, x, &err) < 0)
+            tc_die(name, &err);
     }
     featureset_close(fs);
     memory_free(x);
@@ -143,12 +150,13 @@ static void tc_set(const char *cache, struct corpus *c, const char *name, bool i
 }
 
 /* Adds photo i to an existing cache, without features. */
-static void __attribute__((unused)) traincache_add_pair(struct traincache *t, uint32_t image, const char *text)
+static void __attribute__((unused))
+traincache_add_pair(struct traincache *t, uint32_t image, const char *text)
 {
     struct error err = {0};
     struct corpus *c;
-    if (corpus_open(&c, t->cache, CORPUS_WRITE, &err) < 0 || corpus_begin(c, &err) < 0 || tc_pair(c, image, "en", text, 0, &err) < 0 ||
-        corpus_commit(c, &err) < 0)
+    if (corpus_open(&c, t->cache, CORPUS_WRITE, &err) < 0 || corpus_begin(c, &err) < 0 ||
+        tc_pair(c, image, "en", text, 0, &err) < 0 || corpus_commit(c, &err) < 0)
         tc_die("pair", &err);
     corpus_close(c);
 }
@@ -160,7 +168,8 @@ static void traincache_make(struct traincache *t)
     snprintf(t->folder, sizeof t->folder, "/tmp/clipstill-train-XXXXXX");
     if (!mkdtemp(t->folder)) tc_die("mkdtemp", &err);
     snprintf(t->cache, sizeof t->cache, "%s/cache", t->folder);
-    if (corpus_open(&c, t->cache, CORPUS_WRITE, &err) < 0 || corpus_begin(c, &err) < 0) tc_die("corpus", &err);
+    if (corpus_open(&c, t->cache, CORPUS_WRITE, &err) < 0 || corpus_begin(c, &err) < 0)
+        tc_die("corpus", &err);
     for (int i = 0; i < TC_IMAGES; i++)
         if (tc_photo(c, i, &err) < 0) tc_die("photo", &err);
     if (corpus_commit(c, &err) < 0) tc_die("commit", &err);

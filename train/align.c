@@ -145,7 +145,8 @@ static int step(void *context, struct loader_batch *b, struct run_values *values
     return rc;
 }
 
-/* Less the mean InfoNCE over split val, in batches of a fixed order: pairs are strided so that a batch holds many images. */
+/* Less the mean InfoNCE over split val, in batches of a fixed order: pairs are strided so that a
+ * batch holds many images. */
 static int validate(void *context, double *score, struct run_values *values, struct error *err)
 {
     struct alignment *a = context;

@@ -131,7 +131,8 @@ static int look_at_run(struct checkpoint *k, struct error *err)
     return rc;
 }
 
-/* What a killed run had begun to write (file_write's names); under the lock, so that nobody else is writing. */
+/* What a killed run had begun to write (file_write's names); under the lock, so that nobody else is
+ * writing. */
 static int remove_leftovers(const char *folder, struct error *err)
 {
     char **names = NULL;

@@ -1,8 +1,9 @@
 /* InfoNCE and similarity distillation over one batch: see the header.
  *
- * The (n, n) matrix of similarities is written out: n is a training batch, hundreds, not thousands. Row softmaxes and column
- * softmaxes are each computed by one thread a row or a column; the gradient of the similarities G is then carried to the embeddings as
- * d_image = scale G text and d_text = scale G^T image, one thread an output row.
+ * The (n, n) matrix of similarities is written out: n is a training batch, hundreds, not thousands.
+ * Row softmaxes and column softmaxes are each computed by one thread a row or a column; the
+ * gradient of the similarities G is then carried to the embeddings as d_image = scale G text and
+ * d_text = scale G^T image, one thread an output row.
  */
 #include "train/contrast.h"
 
@@ -45,8 +46,9 @@ static void carry(int64_t n, int64_t dim, const float *g, int64_t row, int64_t c
     }
 }
 
-/* One row (or column) of InfoNCE: cross-entropy of the positives among the unmasked cells. Cell j stands at [j * step]. Adds
- * weight * dloss/dz to g; returns the loss, and whether a positive is on top (ties count against it). */
+/* One row (or column) of InfoNCE: cross-entropy of the positives among the unmasked cells. Cell j
+ * stands at [j * step]. Adds weight * dloss/dz to g; returns the loss, and whether a positive is on
+ * top (ties count against it). */
 static double infonce_line(int64_t n, int64_t i, int64_t step, const float *s, const uint8_t *cells,
                            double scale, double weight, float *g, int64_t *right)
 {

@@ -1,5 +1,5 @@
-/* `clipstill eval`; see evaluate.h. Everything is reduced to two embedding matrices a system over the rows of one evalset; a crossed
- * system takes one matrix from each of two. */
+/* `clipstill eval`; see evaluate.h. Everything is reduced to two embedding matrices a system over
+ * the rows of one evalset; a crossed system takes one matrix from each of two. */
 #include "train/evaluate.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* What a training run reads: see the header. Lists are train/roster, pixels train/pixels, features train/targets, batches
- * loaderfill.c. */
+/* What a training run reads: see the header. Lists are train/roster, pixels train/pixels, features
+ * train/targets, batches loaderfill.c. */
 #include "train/loader_inside.h"
 
 #include <stdio.h>

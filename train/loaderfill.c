@@ -6,7 +6,8 @@
 #include "train/loader_inside.h"
 #include "train/random.h"
 
-/* Systematic sampling: n draws at (j + u) * total / n along the cumulative weights. With equal weights every pair once. */
+/* Systematic sampling: n draws at (j + u) * total / n along the cumulative weights. With equal
+ * weights every pair once. */
 static void sample_pairs(const struct loader *l, uint32_t epoch, uint32_t *drawn)
 {
     const struct roster_list *list = &l->roster.list[SPLIT_TRAIN];
@@ -130,8 +131,8 @@ static int fill_images(struct loader *l, bool train, uint32_t epoch, struct load
     return rc;
 }
 
-/* Copies a caption's tokens but for those dropped in this epoch; returns how many. A caption whose inner tokens would all go
- * stays whole. */
+/* Copies a caption's tokens but for those dropped in this epoch; returns how many. A caption whose
+ * inner tokens would all go stays whole. */
 static int32_t copy_tokens(const struct loader *l, uint32_t caption, bool train, uint32_t epoch,
                            int32_t *out)
 {
@@ -168,8 +169,8 @@ static int fill_captions(struct loader *l, bool train, uint32_t epoch, struct lo
     return rc;
 }
 
-/* Which captions are no negatives of an image: those linked to it in the corpus. An equal picture or an equal text in the batch is
- * one record, and so linked as well. */
+/* Which captions are no negatives of an image: those linked to it in the corpus. An equal picture
+ * or an equal text in the batch is one record, and so linked as well. */
 static void fill_cells(const struct loader *l, struct loader_batch *b)
 {
     uint8_t linked = l->unmasked ? CELL_NEGATIVE : l->multi_positive ? CELL_POSITIVE : CELL_MASKED;

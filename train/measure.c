@@ -33,7 +33,8 @@ static double mean_of_parts(int n_parts, const double *sum, const double *count)
     return n ? total / n : 0;
 }
 
-/* Resample r draws n_clusters clusters with replacement, for all parts together. // means: (MEASURE_RESAMPLES), sorted */
+/* Resample r draws n_clusters clusters with replacement, for all parts together. // means:
+ * (MEASURE_RESAMPLES), sorted */
 static void resample(int n_parts, int32_t n_clusters, const double *sum, const double *count,
                      uint64_t seed, double *part_sum, double *part_count, double *means)
 {

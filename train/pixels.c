@@ -88,8 +88,8 @@ static int reserve(struct pixels *p, int n, struct error *err)
     return 0;
 }
 
-/* Serial: where each source lies, and the encoded bytes of those that are not there yet. A slot that two of the batch
- * share is decoded for the first. */
+/* Serial: where each source lies, and the encoded bytes of those that are not there yet. A slot
+ * that two of the batch share is decoded for the first. */
 static int plan(struct pixels *p, int n, const struct pixels_want *want, struct error *err)
 {
     for (int i = 0; i < n; i++) {

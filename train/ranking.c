@@ -1,5 +1,6 @@
-/* Exact ranking by tiles of the score matrix; see ranking.h. A tile of queries against all candidates is one product on one thread, so
- * that memory stays O(tile * candidates) and a result does not depend on the number of threads. */
+/* Exact ranking by tiles of the score matrix; see ranking.h. A tile of queries against all
+ * candidates is one product on one thread, so that memory stays O(tile * candidates) and a result
+ * does not depend on the number of threads. */
 #include "train/ranking.h"
 
 #include <math.h>

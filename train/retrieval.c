@@ -1,5 +1,5 @@
-/* Retrieval in both directions; see retrieval.h. Works on local numbers: the group's pictures and captions, and two ragged lists of
- * positives, one a direction. */
+/* Retrieval in both directions; see retrieval.h. Works on local numbers: the group's pictures and
+ * captions, and two ragged lists of positives, one a direction. */
 #include "train/retrieval.h"
 
 #include <math.h>
@@ -63,7 +63,8 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Positives of every query among the candidates, ascending and without repeats, from all pairs of the split. */
+/* Positives of every query among the candidates, ascending and without repeats, from all pairs of
+ * the split. */
 static int link_positives(const struct evalset *s, const struct side *queries,
                           const struct side *others, bool query_is_text, struct links *links,
                           struct error *err)

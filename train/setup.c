@@ -155,7 +155,8 @@ static int prune(struct setup *s, struct corpus *corpus, char *bytes, size_t n, 
     return rc;
 }
 
-/* The SentencePiece model of a new text student: a file's or the teacher's, pruned, or one trained on the captions. */
+/* The SentencePiece model of a new text student: a file's or the teacher's, pruned, or one trained
+ * on the captions. */
 static int make_tokenizer(struct setup *s, struct error *err)
 {
     const struct setup_options *o = s->o;

@@ -17,7 +17,8 @@ struct count {
     int32_t *ids;  // (MAX_TOKENS)
 };
 
-/* Marks the pieces of a text. Ids from 4 on are pieces from 3 on: the ones before are control pieces, kept anyway. */
+/* Marks the pieces of a text. Ids from 4 on are pieces from 3 on: the ones before are control
+ * pieces, kept anyway. */
 static int mark(struct count *c, const char *text, size_t n, struct error *err)
 {
     int rc = tokenizer_ids(c->tokenizer, text, n, MAX_TOKENS, c->ids, NULL, NULL, err);
@@ -38,7 +39,8 @@ static bool language_counts(struct corpus *corpus, uint16_t id, const char *cons
 
 enum use { USE_PROMPT, USE_NOT, USE_TRAIN };
 
-/* What each caption of the corpus is: train text, a prompt of the class list (no pair at all), or neither. Owned. */
+/* What each caption of the corpus is: train text, a prompt of the class list (no pair at all), or
+ * neither. Owned. */
 static uint8_t *caption_uses(struct corpus *corpus, const char *const *languages,
                              size_t n_languages, struct error *err)
 {
