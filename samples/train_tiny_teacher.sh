@@ -3,14 +3,14 @@
 #     train_tiny_teacher.sh CLIPSTILL TINY_TEACHER [WORK-FOLDER]
 # Minutes on two cores; a killed run goes on where it was when WORK-FOLDER is given again. The result does not depend on the number of threads.
 set -eu
-cd "$(dirname "$0")/.."
-clipstill=$1 tiny_teacher=$2
+clipstill=$(realpath "$1") tiny_teacher=$(realpath "$2")
 if [ $# -gt 2 ]; then
-    work=$3
+    work=$(realpath -m "$3")
 else
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
 fi
+cd "$(dirname "$0")/.."
 
 seed=1
 image=vit:width=128,layers=6,heads=4,patch=8,size=64,act=quick_gelu
