@@ -49,7 +49,8 @@ static void set_setting(struct json *settings, const struct option *o)
     }
 }
 
-struct json *command_settings(const struct command *c)
+/* Effective settings of a command from its option table. Owned. */
+static struct json *settings_of(const struct command *c)
 {
     struct json *settings = json_new_object(), *words = json_new_array();
     for (int i = 0; i < c->n_positional; i++) json_push_string(words, c->positional[i]);
@@ -65,7 +66,7 @@ void command_log_run(const struct command *c, const char *cache, struct json *co
         json_free(counts);
         return;
     }
-    struct json *settings = command_settings(c);
+    struct json *settings = settings_of(c);
     if (runlog_write(cache, c->name, CLIPSTILL_VERSION, settings, counts,
                      command_exit_code(rc, progress_signal()), &err) < 0 &&
         rc != ERR_NOSPACE) /* which says enough */

@@ -19,8 +19,6 @@ enum { COMMAND_REJECTS = 3, COMMAND_GATE = 4, COMMAND_CORRUPT = 5 };
 /* The exit code of the README's table for what run returned. */
 int command_exit_code(int rc, int signal_seen);
 
-/* Effective settings of a command from its option table, as JSON. Owned. */
-struct json *command_settings(const struct command *c);
 /* Writes CACHE/runs/<time>-<verb>.json with settings, counts (taken) and exit code. A failure is a
  * warning, never an error of the run. */
 void command_log_run(const struct command *c, const char *cache, struct json *counts, int rc);

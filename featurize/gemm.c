@@ -13,7 +13,6 @@
  * up to three times faster for small ones, and nothing is made per shape. For bf16 see product.c. */
 #include "featurize/gemm.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -77,27 +76,6 @@ static bool isa_has(dnnl_cpu_isa_t wanted)
 bool gemm_bf16_is_fast(void)
 {
     return isa_has(dnnl_cpu_isa_avx512_core_bf16);
-}
-
-static char library_text[80];
-
-static void write_library_text(void)
-{
-    const dnnl_version_t *v = dnnl_version();
-    const char *isa = isa_has(dnnl_cpu_isa_avx512_core_amx)    ? "AMX"
-                      : isa_has(dnnl_cpu_isa_avx512_core_bf16) ? "AVX-512 with bf16"
-                      : isa_has(dnnl_cpu_isa_avx512_core)      ? "AVX-512"
-                      : isa_has(dnnl_cpu_isa_avx2)             ? "AVX2"
-                                                               : "no AVX2";
-    snprintf(library_text, sizeof library_text, "oneDNN %d.%d.%d, %s", v->major, v->minor, v->patch,
-             isa);
-}
-
-const char *gemm_library(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, write_library_text);
-    return library_text;
 }
 
 /* Pseudo-random values in [-1, 1) that fill a mantissa. */

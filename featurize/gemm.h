@@ -21,8 +21,6 @@
 struct gemm *gemm_new(struct error *err) MUST_CHECK;
 void gemm_free(struct gemm *g);
 bool gemm_bf16_is_fast(void);
-/* oneDNN's version and the ISA it runs with: part of a fingerprint's numerics note. Static text. */
-const char *gemm_library(void);
 
 /* Packs the weights that op_linear may use, once, for numerics: 2-D tensors named *.weight that are
  * no tables (*_embedding*), 1 x 1 convolutions and patch embeddings. Others are used as they are,

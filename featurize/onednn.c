@@ -66,7 +66,7 @@ int onednn_failed(dnnl_status_t status, struct error *err, const char *fmt, ...)
                      what, (int)status);
 }
 
-dnnl_data_type_t onednn_type(enum numerics numerics)
+static dnnl_data_type_t type_of(enum numerics numerics)
 {
     return numerics == NUMERICS_BF16 ? dnnl_bf16 : dnnl_f32;
 }
@@ -160,7 +160,7 @@ dnnl_status_t onednn_linear_make(struct onednn *o, enum numerics numerics, bool 
 {
     dnnl_memory_desc_t x, w, y, b;
     dnnl_dims_t x_dims = {m, k}, w_dims = {k, n}, y_dims = {m, n}, b_dims = {1, n};
-    dnnl_data_type_t type = onednn_type(numerics);
+    dnnl_data_type_t type = type_of(numerics);
     *p = (struct onednn_matmul){0};
     dnnl_status_t status = dnnl_memory_desc_init_by_tag(&x, 2, x_dims, type, dnnl_ab);
     if (!status) status = dnnl_memory_desc_init_by_tag(&w, 2, w_dims, type, dnnl_format_tag_any);
@@ -176,5 +176,5 @@ dnnl_status_t onednn_plain_weights(enum numerics numerics, int64_t n, int64_t k,
                                    dnnl_memory_desc_t *desc)
 {
     dnnl_dims_t dims = {k, n};
-    return dnnl_memory_desc_init_by_tag(desc, 2, dims, onednn_type(numerics), dnnl_ba);
+    return dnnl_memory_desc_init_by_tag(desc, 2, dims, type_of(numerics), dnnl_ba);
 }

@@ -38,7 +38,6 @@ void *onednn_scratch(struct onednn *o, size_t n_bytes, struct error *err);
  * CPU". */
 int onednn_failed(dnnl_status_t status, struct error *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-dnnl_data_type_t onednn_type(enum numerics numerics);
 size_t onednn_size(enum numerics numerics); /* bytes of one operand value */
 
 /* c = a b (+ bias) (+ beta c), matrices of fixed shapes and layouts. */

@@ -254,7 +254,7 @@ done:
     return rc;
 }
 
-int safetensors_open_file(const char *path, struct safetensors **out, struct error *err)
+static int open_file(const char *path, struct safetensors **out, struct error *err)
 {
     struct safetensors *s = memory_array(1, sizeof *s, MEMORY_MAX_SMALL, err);
     if (!s) return ERR_NOMEM;
@@ -333,7 +333,7 @@ int safetensors_open(const char *folder, struct safetensors **s, struct error *e
     int rc = ERR_NOMEM;
     if (!path || !index || !pickle) goto done;
     if (file_exists(path))
-        rc = safetensors_open_file(path, s, err);
+        rc = open_file(path, s, err);
     else if (file_exists(index))
         rc = open_index(folder, index, s, err);
     else if (file_exists(pickle))

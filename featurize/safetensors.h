@@ -47,8 +47,6 @@ int tensor_f32(const struct tensor *t, float *out, struct error *err) MUST_CHECK
 struct safetensors;
 /* The weights of a model's folder. ERR_NOT_FOUND says what is there instead. */
 int safetensors_open(const char *folder, struct safetensors **s, struct error *err) MUST_CHECK;
-/* One file. */
-int safetensors_open_file(const char *path, struct safetensors **s, struct error *err) MUST_CHECK;
 /* n bytes in memory, borrowed until safetensors_close; name stands in errors. */
 int safetensors_read(const void *bytes, size_t n, const char *name, struct safetensors **s,
                      struct error *err) MUST_CHECK;

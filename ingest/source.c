@@ -36,11 +36,6 @@ int source_format_of(const char *word, enum source_format *format, struct error 
                      word);
 }
 
-const char *source_format_word(enum source_format format)
-{
-    return words[format];
-}
-
 static bool ends_with(const char *s, const char *end)
 {
     size_t n = strlen(s), k = strlen(end);

@@ -22,7 +22,6 @@ enum source_format { SOURCE_AUTO, SOURCE_TSV, SOURCE_CSV, SOURCE_JSONL, SOURCE_F
 
 /* "auto", "tsv", "csv", "jsonl", "dir" -> format; ERR_USAGE otherwise. */
 int source_format_of(const char *word, enum source_format *format, struct error *err) MUST_CHECK;
-const char *source_format_word(enum source_format format); /* static */
 
 struct source;
 /* path is copied. folder_labels: the name of the sub-folder a picture lies in is its label. report

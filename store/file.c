@@ -188,34 +188,6 @@ int file_sync_folder(const char *path, struct error *err)
     return rc;
 }
 
-static uint64_t bytes_inside(int fd)
-{
-    DIR *d = fdopendir(fd);
-    if (!d) {
-        close(fd);
-        return 0;
-    }
-    uint64_t sum = 0;
-    struct dirent *e;
-    while ((e = readdir(d))) {
-        struct stat st;
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-        if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) continue;
-        if (S_ISREG(st.st_mode)) sum += (uint64_t)st.st_size;
-        if (!S_ISDIR(st.st_mode)) continue;
-        int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (sub >= 0) sum += bytes_inside(sub);
-    }
-    closedir(d);
-    return sum;
-}
-
-uint64_t file_folder_bytes(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? 0 : bytes_inside(fd);
-}
-
 char *file_join(const char *folder, const char *name, struct error *err)
 {
     if (name[0] == '/' || !folder[0]) return memory_string(name, err);

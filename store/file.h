@@ -23,8 +23,6 @@ int file_make_folder(const char *path, struct error *err) MUST_CHECK;
 /* Removes a folder and what is in it (no symlink is followed). Absent is fine. */
 int file_remove_folder(const char *path, struct error *err) MUST_CHECK;
 int file_sync_folder(const char *path, struct error *err) MUST_CHECK;
-/* Bytes used by the regular files below path. */
-uint64_t file_folder_bytes(const char *path);
 
 /* "a/b" + "c" -> "a/b/c"; an absolute second part stands alone. Owned: memory_free. */
 char *file_join(const char *folder, const char *name, struct error *err) MUST_CHECK;

@@ -207,7 +207,6 @@ static int open_environment(struct kv *kv, uint64_t map_bytes)
 {
     unsigned flags = MDB_NOTLS;
     if (kv->mode == KV_READ) flags |= MDB_RDONLY;
-    if (kv->mode == KV_BUILDING) flags |= MDB_NOSYNC;
     int rc = mdb_env_create(&kv->env);
     if (rc) return rc;
     rc = mdb_env_set_maxdbs(kv->env, MAX_TABLES);
@@ -348,12 +347,6 @@ void kv_close(struct kv *kv)
         }
     if (is_last) kv_free(kv);
     pthread_mutex_unlock(&guard);
-}
-
-int kv_sync(struct kv *kv, struct error *err)
-{
-    int rc = mdb_env_sync(kv->env, 1);
-    return rc ? fail(kv->folder, "syncing", rc, err) : file_sync_folder(kv->folder, err);
 }
 
 uint64_t kv_file_bytes(const struct kv *kv)

@@ -49,9 +49,8 @@
 #include "store/error.h"
 
 enum kv_mode {
-    KV_READ,     /* the folder must exist: ERR_NOT_FOUND */
-    KV_WRITE,    /* makes folder and tables when absent; every commit is durable */
-    KV_BUILDING, /* as KV_WRITE for a folder nobody else knows yet: not durable until kv_sync */
+    KV_READ,  /* the folder must exist: ERR_NOT_FOUND */
+    KV_WRITE, /* makes folder and tables when absent; every commit is durable */
 };
 
 struct kv_config {
@@ -75,8 +74,6 @@ struct kv_cursor;
 int kv_open(struct kv **kv, const char *folder, const struct kv_config *config, struct error *err) MUST_CHECK;
 /* All transactions must be over. */
 void kv_close(struct kv *kv);
-/* Makes the commits of a KV_BUILDING handle durable (data, then the folder). */
-int kv_sync(struct kv *kv, struct error *err) MUST_CHECK;
 /* Bytes of the data file. */
 uint64_t kv_file_bytes(const struct kv *kv);
 uint64_t kv_map_bytes(const struct kv *kv);

@@ -382,28 +382,6 @@ TEST(kv_wants_its_tables)
     drop_folder();
 }
 
-TEST(kv_building_is_durable_after_sync)
-{
-    struct error err;
-    struct kv *kv;
-    struct kv_txn *txn;
-    make_folder();
-    struct kv_config c = config(KV_BUILDING);
-    CHECK_OK(kv_open(&kv, folder, &c, &err), &err);
-    CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
-    CHECK_OK(put_number(txn, 5, 10, &err), &err);
-    CHECK_OK(kv_commit(txn, &err), &err);
-    CHECK_OK(kv_sync(kv, &err), &err);
-    kv_close(kv);
-    c.mode = KV_READ;
-    CHECK_OK(kv_open(&kv, folder, &c, &err), &err);
-    CHECK_OK(kv_begin_read(kv, &txn, &err), &err);
-    CHECK(number_is_right(txn, 5, 10));
-    kv_abort(txn);
-    kv_close(kv);
-    drop_folder();
-}
-
 /* On a tmpfs of 4 MB: a batch that does not fit is refused whole, and what was there stays. */
 TEST(kv_full_disk_is_an_error_and_loses_nothing)
 {

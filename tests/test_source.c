@@ -13,7 +13,7 @@ static void is(const char *name, const char *text, size_t n, enum source_format 
     struct row row;
     CHECK_OK(source_open(&source, scratch_bytes(&s, name, text, n), SOURCE_AUTO, false, NULL, &err),
              &err);
-    CHECK_STR(source_format_word(source_kind(source)), source_format_word(want));
+    CHECK_EQ(source_kind(source), want);
     CHECK_STR(source_folder(source), s.folder);
     CHECK_EQ(source_next(source, &row, &err), 1);
     CHECK_STR(row.image, "a.jpg");

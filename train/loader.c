@@ -231,11 +231,6 @@ const struct preprocess *loader_preprocess(const struct loader *l)
     return &l->preprocess;
 }
 
-const struct featureset_spec *loader_set(const struct loader *l, bool is_text, int i)
-{
-    return featureset_spec(is_text ? l->text_set[i] : l->image_set[i]);
-}
-
 const char *loader_digest(const struct loader *l)
 {
     return l->digest;
@@ -274,9 +269,4 @@ struct json *loader_unknown(const struct loader *l)
 void loader_multi_positive(struct loader *l, bool yes)
 {
     l->multi_positive = yes;
-}
-
-void loader_mask_negatives(struct loader *l, bool yes)
-{
-    l->unmasked = !yes;
 }

@@ -80,7 +80,6 @@ uint32_t loader_n(const struct loader *l, enum corpus_split split, enum loader_k
 int loader_n_labels(const struct loader *l);
 int loader_n_views(const struct loader *l);
 const struct preprocess *loader_preprocess(const struct loader *l); /* at the student's side */
-const struct featureset_spec *loader_set(const struct loader *l, bool is_text, int i);
 /* Digest of the ordered keys and fingerprints, as hex. */
 const char *loader_digest(const struct loader *l);
 /* The pinned lists as bytes, for loader_options.pinned; owned: memory_free. */
@@ -99,7 +98,5 @@ int loader_fill(struct loader *l, enum corpus_split split, enum loader_kind kind
 void loader_batch_release(struct loader_batch *b);
 /* Multi-positive: linked cells are positives instead of masked. Default false. */
 void loader_multi_positive(struct loader *l, bool yes);
-/* Takes the mask of false negatives away: for the test that shows what it is for, and for an ablation. */
-void loader_mask_negatives(struct loader *l, bool yes);
 
 #endif

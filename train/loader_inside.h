@@ -9,7 +9,7 @@
 
 struct loader {
     uint64_t seed;
-    bool augment, multi_positive, unmasked;
+    bool augment, multi_positive;
     double token_drop;
     int max_tokens;
     struct corpus *corpus;

@@ -173,7 +173,7 @@ static int fill_captions(struct loader *l, bool train, uint32_t epoch, struct lo
  * or an equal text in the batch is one record, and so linked as well. */
 static void fill_cells(const struct loader *l, struct loader_batch *b)
 {
-    uint8_t linked = l->unmasked ? CELL_NEGATIVE : l->multi_positive ? CELL_POSITIVE : CELL_MASKED;
+    uint8_t linked = l->multi_positive ? CELL_POSITIVE : CELL_MASKED;
     for (int i = 0; i < b->n; i++)
         for (int j = 0; j < b->n; j++)
             b->cells[i * b->n + j] = i == j ? CELL_POSITIVE

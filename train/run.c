@@ -61,6 +61,24 @@ static void read_progress(struct run *r, const struct json *j)
         run_value(&r->sums, name, json_number(value, 0));
 }
 
+static int save(struct run *r, struct error *err)
+{
+    struct json *j = json_new_object(), *sums = json_new_object();
+    json_set_int(j, "stage", r->stage);
+    json_set_int(j, "step", (int64_t)r->step);
+    if (isfinite(r->best)) json_set_number(j, "best", r->best);
+    json_set_int(j, "best_step", (int64_t)r->best_step);
+    json_set_int(j, "n_worse", r->n_worse);
+    json_set_int(j, "n_sums", (int64_t)r->n_sums);
+    for (int i = 0; i < r->sums.n; i++) json_set_number(sums, r->sums.name[i], r->sums.value[i]);
+    json_set(j, "sums", sums);
+    json_set(j, "done", json_clone(r->done));
+    json_set_string(j, "digest", loader_digest(r->loader));
+    int rc = checkpoint_save(r->checkpoint, j, err);
+    json_free(j);
+    return rc;
+}
+
 int run_begin(struct run *r, bool keep_best, struct error *err)
 {
     struct student *s = r->student;
@@ -78,7 +96,7 @@ int run_begin(struct run *r, bool keep_best, struct error *err)
     r->best = -INFINITY;
     if (!r->checkpoint->progress) {
         r->done = json_new_array();
-        return run_save(r, err);
+        return save(r, err);
     }
     const char *digest = json_text(json_get(r->checkpoint->progress, "digest"), "");
     if (strcmp(digest, loader_digest(r->loader)))
@@ -99,24 +117,6 @@ void run_release(struct run *r)
     loader_batch_release(&r->batch);
     json_free(r->done);
     *r = (struct run){0};
-}
-
-int run_save(struct run *r, struct error *err)
-{
-    struct json *j = json_new_object(), *sums = json_new_object();
-    json_set_int(j, "stage", r->stage);
-    json_set_int(j, "step", (int64_t)r->step);
-    if (isfinite(r->best)) json_set_number(j, "best", r->best);
-    json_set_int(j, "best_step", (int64_t)r->best_step);
-    json_set_int(j, "n_worse", r->n_worse);
-    json_set_int(j, "n_sums", (int64_t)r->n_sums);
-    for (int i = 0; i < r->sums.n; i++) json_set_number(sums, r->sums.name[i], r->sums.value[i]);
-    json_set(j, "sums", sums);
-    json_set(j, "done", json_clone(r->done));
-    json_set_string(j, "digest", loader_digest(r->loader));
-    int rc = checkpoint_save(r->checkpoint, j, err);
-    json_free(j);
-    return rc;
 }
 
 static void copy_best(struct run *r, const struct run_stage *stage, bool back)
@@ -213,7 +213,7 @@ static int end_stage(struct run *r, int index, const struct run_stage *stage, st
     r->best = -INFINITY;
     r->best_step = 0;
     r->n_worse = 0;
-    return run_save(r, err);
+    return save(r, err);
 }
 
 /* Only the blocks of the stage's parts are trained. */
@@ -255,7 +255,7 @@ int run_stage(struct run *r, int index, const struct run_stage *stage, struct er
     while (r->step < n_steps && !stop) {
         uint64_t epoch = r->step / an_epoch, at = r->step % an_epoch;
         if (report_stopped(r->report)) {
-            int rc = run_save(r, err);
+            int rc = save(r, err);
             return rc < 0
                        ? rc
                        : error_set(
@@ -269,7 +269,7 @@ int run_stage(struct run *r, int index, const struct run_stage *stage, struct er
         bool end = r->step % an_epoch == 0 || r->step == n_steps;
         if (rc == 0 && end) rc = end_epoch(r, stage, epoch, &stop, err);
         if (rc == 0 && (r->checkpoint_every && r->step % r->checkpoint_every == 0))
-            rc = run_save(r, err);
+            rc = save(r, err);
         if (rc < 0) return rc;
         report_progress(r->report, stage->name, r->step, n_steps, 0, 0);
     }

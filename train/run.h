@@ -74,7 +74,6 @@ struct run {
 /* Names every block of the student in the checkpoint; restores it when one was found. */
 int run_begin(struct run *r, bool keep_best, struct error *err) MUST_CHECK;
 void run_release(struct run *r);
-int run_save(struct run *r, struct error *err) MUST_CHECK;
 /* Stage `index`: returns at once when the checkpoint is past it. ERR_STOPPED after a checkpoint;
  * ERR_DIVERGED. */
 int run_stage(struct run *r, int index, const struct run_stage *stage, struct error *err) MUST_CHECK;

@@ -100,13 +100,6 @@ void teacher_release(struct teacher *t)
     *t = (struct teacher){0};
 }
 
-const struct teacher_set *teacher_primary(const struct teacher *t, bool is_text)
-{
-    for (int i = 0; i < t->n; i++)
-        if (t->sets[i].is_primary && t->sets[i].is_text == is_text) return &t->sets[i];
-    return NULL;
-}
-
 int teacher_match_block(const struct teacher *t, const struct teacher_set *s, int student_blocks)
 {
     int blocks = s->blocks;

@@ -2,7 +2,7 @@
  * tokenizer. No teacher's folder is opened.
  *
  *     teacher_open(&t, cache, names, n_names, &err);          // names NULL: every set of the cache
- *     const struct teacher_set *s = teacher_primary(&t, true); // text.final
+ *     int block = teacher_match_block(&t, &t.sets[i], n_blocks);  // the student's, by depth
  *     teacher_release(&t);
  *
  * The primary set of a tower is the one named "image.final" or "text.final", else the first whose
@@ -41,8 +41,6 @@ struct teacher {
 int teacher_open(struct teacher *t, const char *cache, const char *const *names, size_t n_names,
                  struct error *err) MUST_CHECK;
 void teacher_release(struct teacher *t);
-/* NULL when the tower has no final set */
-const struct teacher_set *teacher_primary(const struct teacher *t, bool is_text);
 /* The student's block that matches a tap of the teacher, in proportion of depth: round(k * l / L),
  * at least 1 for k >= 1. */
 int teacher_match_block(const struct teacher *t, const struct teacher_set *s, int student_blocks);
