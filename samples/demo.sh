@@ -1,6 +1,6 @@
 #!/bin/sh
 # The main job on the sample corpus, from files to tables: what `make demo` runs, with the program as $1.
-# Works in demo/ (or $2), which it empties first. Two to three minutes on two cores. Every command below can be given by hand, interrupted, and given again.
+# Works in demo/ (or $2), where the results of an earlier run go first. Two to three minutes on two cores. Every command below can be given by hand, interrupted, and given again.
 set -eu
 clipstill=$(realpath "$1")
 work=${2:-}
