@@ -106,8 +106,7 @@ int featureset_put(struct featureset *fs, uint32_t view, size_t n, const uint32_
                    const uint8_t (*keys)[DIGEST_BYTES], const float *vectors, struct error *err) MUST_CHECK;
 
 /* One cursor a reading thread: keeps up to 64 MiB of unpacked blocks, so that a set of 20,000 vectors is
- * unpacked once. Owned:
- * featureset_cursor_free, before the set is closed. */
+ * unpacked once. Owned: featureset_cursor_free, before the set is closed. */
 struct featureset_cursor *featureset_cursor_new(struct featureset *fs, struct error *err) MUST_CHECK;
 void featureset_cursor_free(struct featureset_cursor *cur);
 /* Unit vector (or the zero vector) and its norm. // out: (dim) ; norm may be NULL. ERR_NOT_FOUND
