@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "cli/training.h"
 #include "train/distill.h"
 
 static struct distill_options o;
@@ -47,28 +48,7 @@ static const struct option options[] = {
      &o.lr_image},
     {"lr-text", 0, OPTION_NUMBER, "R", "peak learning rate of the text tower", 0, 10, NULL,
      &o.lr_text},
-    {"warmup", 0, OPTION_NUMBER, "F", "fraction of the steps", 0, 1, NULL, &o.optimiser.warmup},
-    {"weight-decay", 0, OPTION_NUMBER, "W", "decoupled (AdamW)", 0, 10, NULL,
-     &o.optimiser.weight_decay},
-    {"clip", 0, OPTION_NUMBER, "N", "limit of the gradient's norm; 0 = none", 0, 1e9, NULL,
-     &o.optimiser.clip},
-    {"views", 0, OPTION_INT, "K", "views to learn from; 0 = all that are cached", 0, 1000, NULL,
-     &o.n_views},
-    {"augment", 0, OPTION_FLAG, NULL, "flip and crop the student's pixels against view 0's feature",
-     0, 0, NULL, &o.augment},
-    {"token-drop", 0, OPTION_NUMBER, "P",
-     "chance that a token of a train caption is left out, anew every epoch", 0, 0.9, NULL,
-     &o.token_drop},
-    {"patience", 0, OPTION_INT, "N", "stop after N epochs without better validation; 0 = never", 0,
-     1e6, NULL, &o.patience},
-    {"last", 0, OPTION_FLAG, NULL, "keep the last weights instead of the best on validation", 0, 0,
-     NULL, &keep_last},
-    {"checkpoint-every", 0, OPTION_COUNT, "N", "steps between checkpoints", 1, 1e9, NULL,
-     &o.checkpoint_every},
-    {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of matrix products", 0, 0, "auto|f32|bf16",
-     &numerics},
-    {"pixel-cache", 0, OPTION_COUNT, "MB", "memory for reduced pixels", 1, 1e6, NULL, &pixel_mb},
-    {"seed", 0, OPTION_COUNT, "N", "of weights, order and augmentation", 0, 0, NULL, &o.seed},
+    TRAINING_OPTIONS(o, numerics, pixel_mb, keep_last),
 };
 
 static int run(const struct command *self, struct error *err)

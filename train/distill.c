@@ -54,15 +54,7 @@ static struct json *settings_of(const struct distill_options *o)
     json_set_int(j, "batch_text", o->batch_text);
     json_set_number(j, "lr_image", o->lr_image);
     json_set_number(j, "lr_text", o->lr_text);
-    json_set_number(j, "lr_end", o->optimiser.lr_end);
-    json_set_number(j, "warmup", o->optimiser.warmup);
-    json_set_number(j, "weight_decay", o->optimiser.weight_decay);
-    json_set_number(j, "beta1", o->optimiser.beta1);
-    json_set_number(j, "beta2", o->optimiser.beta2);
-    json_set_number(j, "eps", o->optimiser.eps);
-    json_set_number(j, "clip", o->optimiser.clip);
-    json_set_int(j, "patience", o->patience);
-    json_set_bool(j, "keep_best", o->keep_best);
+    setup_schedule(j, &o->optimiser, o->patience, o->keep_best);
     return j;
 }
 

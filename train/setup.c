@@ -274,6 +274,20 @@ static int open_loader(struct setup *s, struct error *err)
     return rc;
 }
 
+void setup_schedule(struct json *settings, const struct optimiser_config *optimiser, int patience,
+                    bool keep_best)
+{
+    json_set_number(settings, "lr_end", optimiser->lr_end);
+    json_set_number(settings, "warmup", optimiser->warmup);
+    json_set_number(settings, "weight_decay", optimiser->weight_decay);
+    json_set_number(settings, "beta1", optimiser->beta1);
+    json_set_number(settings, "beta2", optimiser->beta2);
+    json_set_number(settings, "eps", optimiser->eps);
+    json_set_number(settings, "clip", optimiser->clip);
+    json_set_int(settings, "patience", patience);
+    json_set_bool(settings, "keep_best", keep_best);
+}
+
 int setup_begin(struct setup *s, const struct setup_options *o, struct json *settings,
                 const struct report *report, struct error *err)
 {

@@ -65,6 +65,9 @@ struct setup {
     bool done;
 };
 
+/* What both stages say of their schedule, into the settings that pin a run. */
+void setup_schedule(struct json *settings, const struct optimiser_config *optimiser, int patience,
+                    bool keep_best);
 /* settings is taken. Features of another space than init's student was made for: ERR_INCOMPATIBLE. */
 int setup_begin(struct setup *s, const struct setup_options *o, struct json *settings,
                 const struct report *report, struct error *err) MUST_CHECK;
