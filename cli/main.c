@@ -106,10 +106,21 @@ static int run_word(int argc, char **argv, struct error *err)
     return run_command(argc, argv, err);
 }
 
+/* The kernel's word for a mapped file that is shorter than its own head says. */
+static void on_bus_error(int n)
+{
+    static const char text[] = "clipstill: a page of a mapped file cannot be read: the file is "
+                               "damaged or the disk fails; see clipstill verify\n";
+    (void)n;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(COMMAND_CORRUPT);
+}
+
 int main(int argc, char **argv)
 {
     struct error err = {0};
     keep_standard_streams();
+    signal(SIGBUS, on_bus_error);
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, like a full disk */
     if (argc < 2) {
         print_overview(stderr);

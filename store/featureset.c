@@ -125,6 +125,11 @@ int featureset_open(struct featureset **out, const char *cache, const char *name
     if (rc == 0 && !file_is_folder(fs->folder)) rc = not_found(cache, name, err);
     if (rc < 0) goto done;
     rc = open_kv(fs->folder, mode == FEATURESET_WRITE ? KV_WRITE : KV_READ, &fs->kv, err);
+    if (rc == ERR_NOT_FOUND) /* a set is renamed into place whole */
+        rc = error_set(err, ERR_CORRUPT,
+                       "feature set %s: its data.mdb is gone or empty; remove the folder and make "
+                       "the set again",
+                       fs->folder);
     if (rc == 0) rc = kv_begin_read(fs->kv, &txn, err);
     if (rc < 0) goto done;
     rc = featureset_spec_get(txn, fs, err);

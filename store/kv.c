@@ -84,6 +84,7 @@ static int fail(const char *folder, const char *what, int rc, struct error *err)
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_PANIC:
+    case MDB_BAD_TXN: /* what LMDB says after a page that it could not read */
         return error_set(err, ERR_CORRUPT, "%s: %s: the data file is damaged (%s)", folder, what,
                          why);
     case MDB_KEYEXIST:

@@ -108,6 +108,29 @@ at=$(grep -obUaP 'JFIF' "$tmp/v2/corpus/data.mdb" | head -n 1 | cut -d: -f1)
 printf '\252' | dd of="$tmp/v2/corpus/data.mdb" bs=1 seek=$((at + 3000)) conv=notrunc status=none
 run clip verify "$tmp/v2"; result $(($? != 5)) "verify finds a damaged picture, exit 5"
 stdout_has "and says which" "image .*corpus|corpus: .*image"
+# a flipped bit anywhere: verify finds it, or the dump is the same (a free page); every ending is a documented one
+./clipstill dump "$c" >"$tmp/d1"
+rm -rf "$tmp/v2"; cp -r "$c" "$tmp/v2"
+undocumented='' unseen='' n_found=0
+for file in corpus features/text.final; do
+    file=$tmp/v2/$file/data.mdb
+    size=$(stat -c %s "$file")
+    for ((at = 11; at < size; at += size / 40)); do
+        old=$(dd if="$file" bs=1 skip=$at count=1 status=none | od -An -tu1)
+        flip() { printf "\\x$(printf %02x "$1")" | dd of="$file" bs=1 seek=$at conv=notrunc status=none; }
+        flip $((old ^ (1 << at % 8)))
+        run clip verify "$tmp/v2"; rc=$?
+        run clip dump "$tmp/v2"; rc_dump=$?
+        [ $rc -eq 5 ] && n_found=$((n_found + 1))
+        [ $rc -eq 5 ] || [ $rc -eq 0 ] || undocumented+="verify: $rc at $at of $file"$'\n'
+        [ $rc_dump -eq 5 ] || [ $rc_dump -le 1 ] || undocumented+="dump: $rc_dump at $at of $file"$'\n'
+        [ $rc -ne 0 ] || cmp -s "$tmp/out" "$tmp/d1" || unseen+="$at of $file"$'\n'
+        flip $((old))
+    done
+done
+result ${#undocumented} "flipped bits end every command with a documented code" "$undocumented"
+result ${#unseen} "no flipped bit changes a dump unseen" "$unseen"
+result $((n_found < 10)) "flipped bits are found"
 
 # --- two at once, signals, standard output
 expect "a second writer" 6 "another run" flock "$c/corpus/writer.lock" ./clipstill ingest "$c" "$src/m.tsv"
