@@ -84,20 +84,28 @@ done:
     return rc;
 }
 
+#define COVERAGE_BATCH 4096 /* records asked for at once: their blocks are read and checked once */
+
 /* Records of the corpus that a set has in view 0, misses, or holds under another key. */
 static int count_coverage(struct corpus *c, struct featureset *fs, struct json *j,
                           struct error *err)
 {
-    bool is_text = featureset_spec(fs)->tower == TOWER_TEXT;
-    uint32_t n = is_text ? corpus_n_captions(c) : corpus_n_images(c);
+    static uint32_t number[COVERAGE_BATCH];
+    static uint8_t key[COVERAGE_BATCH][DIGEST_BYTES], has[COVERAGE_BATCH];
+    enum featureset_tower tower = featureset_spec(fs)->tower;
+    uint32_t n = tower == TOWER_TEXT ? corpus_n_captions(c) : corpus_n_images(c);
     uint64_t n_hit = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        uint8_t key[1][DIGEST_BYTES], has;
-        int rc = transfer_key(c, featureset_spec(fs)->tower, i, key[0], err);
+    for (uint32_t first = 0; first < n; first += COVERAGE_BATCH) {
+        uint32_t m = n - first < COVERAGE_BATCH ? n - first : COVERAGE_BATCH;
+        int rc = 0;
+        for (uint32_t i = 0; i < m && rc == 0; i++) {
+            number[i] = first + i;
+            rc = transfer_key(c, tower, number[i], key[i], err);
+        }
         if (rc == 0)
-            rc = featureset_has(fs, 0, 1, &i, (const uint8_t(*)[DIGEST_BYTES])key, &has, err);
+            rc = featureset_has(fs, 0, m, number, (const uint8_t(*)[DIGEST_BYTES])key, has, err);
         if (rc < 0) return rc;
-        n_hit += has;
+        for (uint32_t i = 0; i < m; i++) n_hit += has[i];
     }
     json_set_int(j, "hit", (int64_t)n_hit);
     json_set_int(j, "missing", (int64_t)(n - n_hit));

@@ -24,15 +24,6 @@ static void __attribute__((destructor)) tear_down(void)
     traincache_remove(&cache);
 }
 
-static const char *path(const char *name)
-{
-    static char text[64][120];
-    static int k;
-    k = (k + 1) % 64;
-    snprintf(text[k], sizeof text[k], "%s/%s", cache.folder, name);
-    return text[k];
-}
-
 static struct align_options options(const char *out)
 {
     struct align_options o = align_options_default();
@@ -55,44 +46,13 @@ static int run(const struct align_options *o, const struct report *report, struc
     return rc;
 }
 
-static bool same_file(const char *a, const char *b, const char *name)
-{
-    struct error err;
-    char p[200], q[200], *x = NULL, *y = NULL;
-    size_t n = 0, m = 0;
-    snprintf(p, sizeof p, "%s/%s", a, name);
-    snprintf(q, sizeof q, "%s/%s", b, name);
-    bool same = file_read(p, 1 << 28, &x, &n, &err) == 0 &&
-                file_read(q, 1 << 28, &y, &m, &err) == 0 && n == m && !memcmp(x, y, n);
-    memory_free(x);
-    memory_free(y);
-    return same;
-}
-
-static void curve_ends(const char *out, const char *key, double *first, double *last)
-{
-    struct error err;
-    char name[200], *bytes, *save;
-    size_t n;
-    *first = *last = NAN;
-    snprintf(name, sizeof name, "%s/curve.jsonl", out);
-    if (file_read(name, 1 << 24, &bytes, &n, &err) < 0) return;
-    for (char *line = strtok_r(bytes, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        struct json *j = json_read(line, strlen(line), "curve", &err);
-        *last = json_number(json_get(j, key), NAN);
-        if (isnan(*first)) *first = *last;
-        json_free(j);
-    }
-    memory_free(bytes);
-}
-
 static const char *whole(void)
 {
     struct error err = {0};
-    struct align_options o = options(path("whole"));
-    if (!file_exists(path("whole/run.json")) && run(&o, NULL, &err) < 0)
+    struct align_options o = options(tc_path(&cache, "whole"));
+    if (!file_exists(tc_path(&cache, "whole/run.json")) && run(&o, NULL, &err) < 0)
         tc_die("the whole run", &err);
-    return path("whole");
+    return tc_path(&cache, "whole");
 }
 
 TEST(losses_fall_and_the_student_loads)
@@ -101,7 +61,7 @@ TEST(losses_fall_and_the_student_loads)
     const char *const keys[] = {"loss_contrast", "loss_keep_image", "loss_keep_text"};
     for (int i = 0; i < 3; i++) {
         double first, last;
-        curve_ends(whole(), keys[i], &first, &last);
+        tc_curve_ends(whole(), "align", keys[i], &first, &last);
         CHECK(last < 0.95 * first);
     }
     struct model *m;
@@ -117,11 +77,11 @@ TEST(threads_do_not_matter)
 {
     struct error err = {0};
     whole();
-    struct align_options o = options(path("threads"));
+    struct align_options o = options(tc_path(&cache, "threads"));
     omp_set_num_threads(3);
     CHECK_OK(run(&o, NULL, &err), &err);
     omp_set_num_threads(2);
-    CHECK(same_file(whole(), o.out, "model.safetensors"));
+    CHECK(tc_same_file(whole(), o.out, "model.safetensors"));
 }
 
 static int stop_after;
@@ -135,13 +95,13 @@ TEST(stopped_runs_go_on)
 {
     struct error err = {0};
     struct report report = {.stopped = stopped};
-    struct align_options o = options(path("stopped"));
+    struct align_options o = options(tc_path(&cache, "stopped"));
     stop_after = 4;
     CHECK_EQ(run(&o, &report, &err), ERR_STOPPED);
     CHECK_HAS(err.text, "step 4");
     CHECK_OK(run(&o, NULL, &err), &err);
-    CHECK(same_file(whole(), o.out, "model.safetensors"));
-    CHECK(same_file(whole(), o.out, "curve.jsonl"));
+    CHECK(tc_same_file(whole(), o.out, "model.safetensors"));
+    CHECK(tc_same_file(whole(), o.out, "curve.jsonl"));
     o.weight_keep = 0.5;
     CHECK_EQ(run(&o, NULL, &err), ERR_EXISTS);
     CHECK_HAS(err.text, "weight_keep");
@@ -152,17 +112,17 @@ TEST(stopped_runs_go_on)
 TEST(every_term_acts)
 {
     struct error err = {0};
-    struct align_options o = options(path("similar"));
+    struct align_options o = options(tc_path(&cache, "similar"));
     o.weight_similarity = 1;
     CHECK_OK(run(&o, NULL, &err), &err);
-    CHECK(!same_file(whole(), o.out, "model.safetensors"));
+    CHECK(!tc_same_file(whole(), o.out, "model.safetensors"));
     double first, last;
-    curve_ends(o.out, "loss_similarity", &first, &last);
+    tc_curve_ends(o.out, "align", "loss_similarity", &first, &last);
     CHECK(last < first);
-    o = options(path("multi"));
+    o = options(tc_path(&cache, "multi"));
     o.multi_positive = true;
     CHECK_OK(run(&o, NULL, &err), &err);
-    CHECK(!same_file(whole(), o.out, "model.safetensors"));
+    CHECK(!tc_same_file(whole(), o.out, "model.safetensors"));
 }
 
 static bool same_tower(const struct tower *a, const struct tower *b)
@@ -174,7 +134,7 @@ static bool same_tower(const struct tower *a, const struct tower *b)
 TEST(a_frozen_tower_stays)
 {
     struct error err = {0};
-    struct align_options o = options(path("frozen"));
+    struct align_options o = options(tc_path(&cache, "frozen"));
     o.image_arch = o.text_arch = NULL;
     o.init = whole();
     o.freeze_image = true;
@@ -192,7 +152,7 @@ TEST(a_frozen_tower_stays)
 TEST(features_stand_for_pictures)
 {
     struct error err = {0};
-    struct align_options o = options(path("text"));
+    struct align_options o = options(tc_path(&cache, "text"));
     char name[160], moved[160];
     snprintf(name, sizeof name, "%s/features/text.final", cache.cache);
     snprintf(moved, sizeof moved, "%s/moved1", cache.folder);
@@ -210,7 +170,7 @@ TEST(features_stand_for_pictures)
     CHECK_EQ(rename(moved, name), 0);
     CHECK_OK(rc, &err);
     double first, last;
-    curve_ends(o.out, "loss_contrast", &first, &last);
+    tc_curve_ends(o.out, "align", "loss_contrast", &first, &last);
     CHECK(last < 0.95 * first);
     struct model *m;
     CHECK_OK(model_open(&m, o.out, MODEL_IMAGE | MODEL_TEXT, &err), &err);
@@ -223,17 +183,17 @@ TEST(features_stand_for_pictures)
 TEST(what_cannot_work_is_refused)
 {
     struct error err = {0};
-    struct align_options o = options(path("refused"));
+    struct align_options o = options(tc_path(&cache, "refused"));
     o.freeze_image = o.freeze_text = true;
     CHECK_EQ(run(&o, NULL, &err), ERR_USAGE);
-    o = options(path("refused"));
+    o = options(tc_path(&cache, "refused"));
     o.freeze_image_set = "image.nothing";
     CHECK_EQ(run(&o, NULL, &err), ERR_NOT_FOUND);
     CHECK_HAS(err.text, "image.nothing");
-    o = options(path("refused"));
-    o.init = path("nowhere");
+    o = options(tc_path(&cache, "refused"));
+    o.init = tc_path(&cache, "nowhere");
     CHECK(run(&o, NULL, &err) < 0);
-    o = options(path("refused"));
+    o = options(tc_path(&cache, "refused"));
     o.init = whole();
     o.image_arch = "vit:width=24,layers=2,heads=2,mlp=48,patch=16,size=32";
     CHECK_EQ(run(&o, NULL, &err), ERR_USAGE); /* another architecture beside --init */

@@ -31,15 +31,6 @@ static void __attribute__((destructor)) tear_down(void)
     if (getpid() == owner) traincache_remove(&cache);
 }
 
-static const char *path(const char *name)
-{
-    static char text[64][120];
-    static int k;
-    k = (k + 1) % 64;
-    snprintf(text[k], sizeof text[k], "%s/%s", cache.folder, name);
-    return text[k];
-}
-
 static struct distill_options options(const char *out)
 {
     struct distill_options o = distill_options_default();
@@ -56,39 +47,6 @@ static struct distill_options options(const char *out)
     return o;
 }
 
-static char *weights(const char *out, size_t *n)
-{
-    struct error err;
-    char name[200], *bytes = NULL;
-    snprintf(name, sizeof name, "%s/model.safetensors", out);
-    if (file_read(name, 1 << 28, &bytes, n, &err) < 0) return NULL;
-    return bytes;
-}
-
-static bool same_weights(const char *a, const char *b)
-{
-    size_t n, m;
-    char *x = weights(a, &n), *y = weights(b, &m);
-    bool same = x && y && n == m && !memcmp(x, y, n);
-    memory_free(x);
-    memory_free(y);
-    return same;
-}
-
-static bool same_file(const char *a, const char *b, const char *name)
-{
-    struct error err;
-    char p[200], q[200], *x = NULL, *y = NULL;
-    size_t n = 0, m = 0;
-    snprintf(p, sizeof p, "%s/%s", a, name);
-    snprintf(q, sizeof q, "%s/%s", b, name);
-    bool same = file_read(p, 1 << 28, &x, &n, &err) == 0 &&
-                file_read(q, 1 << 28, &y, &m, &err) == 0 && n == m && !memcmp(x, y, n);
-    memory_free(x);
-    memory_free(y);
-    return same;
-}
-
 static int run(const struct distill_options *o, const struct report *report, bool *was_done,
                struct error *err)
 {
@@ -103,37 +61,16 @@ static int run(const struct distill_options *o, const struct report *report, boo
 static const char *whole(void)
 {
     struct error err = {0};
-    struct distill_options o = options(path("whole"));
-    if (!file_exists(path("whole/run.json")) && run(&o, NULL, NULL, &err) < 0)
+    struct distill_options o = options(tc_path(&cache, "whole"));
+    if (!file_exists(tc_path(&cache, "whole/run.json")) && run(&o, NULL, NULL, &err) < 0)
         tc_die("the whole run", &err);
-    return path("whole");
-}
-
-/* First and last value of a key on the curve's lines of a stage. */
-static void curve_ends(const char *out, const char *stage, const char *key, double *first,
-                       double *last)
-{
-    struct error err;
-    char name[200], *bytes, *save;
-    size_t n;
-    *first = *last = NAN;
-    snprintf(name, sizeof name, "%s/curve.jsonl", out);
-    if (file_read(name, 1 << 24, &bytes, &n, &err) < 0) return;
-    for (char *line = strtok_r(bytes, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        struct json *j = json_read(line, strlen(line), "curve", &err);
-        if (!strcmp(json_text(json_get(j, "stage"), ""), stage)) {
-            *last = json_number(json_get(j, key), NAN);
-            if (isnan(*first)) *first = *last;
-        }
-        json_free(j);
-    }
-    memory_free(bytes);
+    return tc_path(&cache, "whole");
 }
 
 TEST(losses_fall_and_the_student_loads)
 {
     struct error err = {0};
-    const char *out = path("whole");
+    const char *out = tc_path(&cache, "whole");
     struct distill_options o = options(out);
     bool done;
     CHECK_OK(run(&o, NULL, &done, &err), &err);
@@ -144,11 +81,11 @@ TEST(losses_fall_and_the_student_loads)
                                    {"text", "loss_text.block1.mean"}};
     for (int i = 0; i < 4; i++) {
         double first, last;
-        curve_ends(out, keys[i][0], keys[i][1], &first, &last);
+        tc_curve_ends(out, keys[i][0], keys[i][1], &first, &last);
         CHECK(last < 0.9 * first);
     }
     double first, last;
-    curve_ends(out, "text", "val_cosine", &first, &last);
+    tc_curve_ends(out, "text", "val_cosine", &first, &last);
     CHECK(last > first && last > 0.5);
     struct model *m;
     CHECK_OK(model_open(&m, out, MODEL_IMAGE | MODEL_TEXT, &err), &err);
@@ -170,19 +107,21 @@ TEST(losses_fall_and_the_student_loads)
 TEST(threads_do_not_matter)
 {
     struct error err = {0};
-    struct distill_options o = options(path("threads1"));
+    struct distill_options o = options(tc_path(&cache, "threads1"));
     o.epochs_image = o.epochs_text = 2;
     o.image_arch = "mobilevit-xxs:size=32";
     for (int threads = 1; threads <= 3; threads++) {
         char name[16];
         snprintf(name, sizeof name, "threads%d", threads);
-        o.out = path(name);
+        o.out = tc_path(&cache, name);
         omp_set_num_threads(threads);
         CHECK_OK(run(&o, NULL, NULL, &err), &err);
     }
     omp_set_num_threads(2);
-    CHECK(same_weights(path("threads1"), path("threads2")));
-    CHECK(same_weights(path("threads1"), path("threads3")));
+    CHECK(tc_same_file(tc_path(&cache, "threads1"), tc_path(&cache, "threads2"),
+                       "model.safetensors"));
+    CHECK(tc_same_file(tc_path(&cache, "threads1"), tc_path(&cache, "threads3"),
+                       "model.safetensors"));
 }
 
 static int stop_after;
@@ -197,7 +136,7 @@ TEST(stopped_runs_go_on)
 {
     struct error err = {0};
     struct report report = {.stopped = stopped};
-    struct distill_options o = options(path("stopped"));
+    struct distill_options o = options(tc_path(&cache, "stopped"));
     int rc = ERR_STOPPED, n = 0;
     for (; rc == ERR_STOPPED && n < 100; n++) {
         stop_after = 3 + n % 3;
@@ -205,9 +144,9 @@ TEST(stopped_runs_go_on)
     }
     CHECK_OK(rc, &err);
     CHECK(n > 3);
-    CHECK(same_weights(whole(), o.out));
-    CHECK(same_file(whole(), o.out, "curve.jsonl"));
-    CHECK(same_file(whole(), o.out, "run.json"));
+    CHECK(tc_same_file(whole(), o.out, "model.safetensors"));
+    CHECK(tc_same_file(whole(), o.out, "curve.jsonl"));
+    CHECK(tc_same_file(whole(), o.out, "run.json"));
 }
 
 static int die_at;
@@ -222,7 +161,7 @@ static void die(void *context, const char *what, uint64_t step, uint64_t total, 
 TEST(killed_runs_go_on)
 {
     struct error err = {0};
-    struct distill_options o = options(path("killed"));
+    struct distill_options o = options(tc_path(&cache, "killed"));
     int n_killed = 0;
     for (int k = 0; k < 30; k++) {
         pid_t child = fork();
@@ -241,14 +180,14 @@ TEST(killed_runs_go_on)
         n_killed++;
     }
     CHECK(n_killed > 1);
-    CHECK(same_weights(whole(), o.out));
-    CHECK(same_file(whole(), o.out, "curve.jsonl"));
+    CHECK(tc_same_file(whole(), o.out, "model.safetensors"));
+    CHECK(tc_same_file(whole(), o.out, "curve.jsonl"));
 }
 
 TEST(a_diverged_run_fails_by_name)
 {
     struct error err = {0};
-    struct distill_options o = options(path("diverged"));
+    struct distill_options o = options(tc_path(&cache, "diverged"));
     o.lr_image = 1e30;
     o.optimiser.clip = 0;
     o.optimiser.warmup = 0;
@@ -259,12 +198,12 @@ TEST(a_diverged_run_fails_by_name)
 TEST(the_label_baseline_learns_labels)
 {
     struct error err = {0};
-    struct distill_options o = options(path("label"));
+    struct distill_options o = options(tc_path(&cache, "label"));
     o.loss = DISTILL_LABEL;
     o.epochs_image = 12;
     CHECK_OK(run(&o, NULL, NULL, &err), &err);
     double first, last;
-    curve_ends(o.out, "image", "loss_label", &first, &last);
+    tc_curve_ends(o.out, "image", "loss_label", &first, &last);
     CHECK(last < 0.9 * first);
     struct model *m;
     CHECK_OK(model_open(&m, o.out, MODEL_IMAGE | MODEL_TEXT, &err), &err);
@@ -275,7 +214,7 @@ TEST(the_label_baseline_learns_labels)
 TEST(a_student_of_another_teacher_is_refused)
 {
     struct error err = {0};
-    struct distill_options o = options(path("other"));
+    struct distill_options o = options(tc_path(&cache, "other"));
     o.image_arch = o.text_arch = NULL;
     o.init = whole();
     o.epochs_image = o.epochs_text = 1;
@@ -290,7 +229,7 @@ TEST(a_student_of_another_teacher_is_refused)
     if (at) memcpy(at, "TINY", 4);
     CHECK_OK(file_write(name, bytes, n, &err), &err);
     memory_free(bytes);
-    o.out = path("other2");
+    o.out = tc_path(&cache, "other2");
     CHECK_EQ(run(&o, NULL, NULL, &err), ERR_INCOMPATIBLE);
     CHECK_HAS(err.text, "another teacher");
 }

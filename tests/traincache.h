@@ -186,4 +186,50 @@ static void traincache_remove(struct traincache *t)
     if (file_remove_folder(t->folder, &err) < 0) tc_die("remove", &err);
 }
 
+/* A path in the cache's folder; the last 64 asked for are kept. */
+__attribute__((unused)) static const char *tc_path(const struct traincache *t, const char *name)
+{
+    static char text[64][120];
+    static int k;
+    k = (k + 1) % 64;
+    snprintf(text[k], sizeof text[k], "%s/%s", t->folder, name);
+    return text[k];
+}
+
+/* The file of this name is there in both folders, byte for byte. */
+__attribute__((unused)) static bool tc_same_file(const char *a, const char *b, const char *name)
+{
+    struct error err;
+    char p[200], q[200], *x = NULL, *y = NULL;
+    size_t n = 0, m = 0;
+    snprintf(p, sizeof p, "%s/%s", a, name);
+    snprintf(q, sizeof q, "%s/%s", b, name);
+    bool same = file_read(p, 1 << 28, &x, &n, &err) == 0 &&
+                file_read(q, 1 << 28, &y, &m, &err) == 0 && n == m && !memcmp(x, y, n);
+    memory_free(x);
+    memory_free(y);
+    return same;
+}
+
+/* First and last value of a key on the curve's lines of a stage. */
+static void __attribute__((unused))
+tc_curve_ends(const char *out, const char *stage, const char *key, double *first, double *last)
+{
+    struct error err;
+    char name[200], *bytes, *save;
+    size_t n;
+    *first = *last = NAN;
+    snprintf(name, sizeof name, "%s/curve.jsonl", out);
+    if (file_read(name, 1 << 24, &bytes, &n, &err) < 0) return;
+    for (char *line = strtok_r(bytes, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        struct json *j = json_read(line, strlen(line), "curve", &err);
+        if (!strcmp(json_text(json_get(j, "stage"), ""), stage)) {
+            *last = json_number(json_get(j, key), NAN);
+            if (isnan(*first)) *first = *last;
+        }
+        json_free(j);
+    }
+    memory_free(bytes);
+}
+
 #endif
