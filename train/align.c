@@ -107,11 +107,12 @@ static int batch_losses(struct alignment *a, const struct loader_batch *b,
         s->student->optimiser.block[s->student->scale_block].grad[0] += (float)r.d_log_scale;
     if (o->weight_similarity == 0) return 0;
     double loss;
-    rc = contrast_similarity(b->n, a->dim, a->image, a->text, s->image_set[0]->dim,
-                             b->image_target[0], b->text_target[0],
-                             s->teacher.logit_scale > 0 ? s->teacher.logit_scale
-                                                        : exp(DEFAULT_LOG_SCALE),
-                             o->weight_similarity, &loss, a->d_image, a->d_text, err);
+    /* Without the teacher's texts, its pictures stand for their captions: a caption is as near to another picture as its own picture is. */
+    const float *text_target = s->n_text_sets ? b->text_target[0] : b->image_target[0];
+    rc = contrast_similarity(
+        b->n, a->dim, a->image, a->text, s->image_set[0]->dim, b->image_target[0], text_target,
+        s->teacher.logit_scale > 0 ? s->teacher.logit_scale : exp(DEFAULT_LOG_SCALE),
+        o->weight_similarity, &loss, a->d_image, a->d_text, err);
     if (rc == 0) run_value(values, "loss_similarity", loss);
     return rc;
 }
@@ -205,11 +206,10 @@ static int prepare(struct alignment *a, const struct report *report, struct erro
     if (o->weight_keep > 0 && s->n_image_sets == 0)
         report_warn(report, "align: the cache has no image features of the teacher; nothing keeps "
                             "the image tower in its space");
-    if (o->weight_similarity > 0 && (s->n_image_sets == 0 || s->n_text_sets == 0))
-        return error_set(
-            err, ERR_USAGE,
-            "align: similarity distillation needs image and text features of the teacher in %s",
-            o->cache);
+    if (o->weight_similarity > 0 && s->n_image_sets == 0)
+        return error_set(err, ERR_USAGE,
+                         "align: similarity distillation needs image features of the teacher in %s",
+                         o->cache);
     a->dim = student->model->projection_dim;
     if (!student->image.tower && s->image_set[0]->dim != a->dim)
         return error_set(err, ERR_INCOMPATIBLE, "the text student gives %d values, set %s has %d",
