@@ -165,8 +165,8 @@ static void print_stat(const char *cache, const struct json *answer)
 {
     const struct json *c = json_get(answer, "corpus"), *sets = json_get(answer, "sets"), *value;
     const char *key;
-    printf("%s: %" PRId64 " images (%.1f MB), %" PRId64 " captions and %" PRId64
-           " class prompts, %" PRId64 " pairs, %" PRId64 " in quarantine\n",
+    printf("%s: %" PRId64 " images (%.1f MB), %" PRId64 " captions, %" PRId64
+           " class prompts that are no caption, %" PRId64 " pairs, %" PRId64 " in quarantine\n",
            cache, json_int(json_get(c, "images"), 0),
            (double)json_int(json_get(c, "image_bytes"), 0) / 1e6,
            json_int(json_get(c, "captions"), 0) - json_int(json_get(c, "prompts"), 0),
