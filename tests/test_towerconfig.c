@@ -225,7 +225,7 @@ TEST(nonsense_is_refused)
     refused(false, TEACHER("\"vision_config\":{\"num_hidden_layers\":\"12\"}"),
             "vision_config.num_hidden_layers", "\"12\"", "a whole number from 1 to 256");
     refused(false, TEACHER("\"vision_config\":{\"intermediate_size\":1e300}"), "intermediate_size",
-            "e300", "a whole number");
+            "e+300", "a whole number");
     refused(false, TEACHER("\"vision_config\":{\"patch_size\":225}"), "vision_config.patch_size",
             "225", "at most image_size, 224");
     refused(false, TEACHER("\"vision_config\":{\"num_channels\":1}"), "num_channels", "is 1",
