@@ -69,7 +69,7 @@ void command_log_run(const struct command *c, const char *cache, struct json *co
     struct json *settings = settings_of(c);
     if (runlog_write(cache, c->name, CLIPSTILL_VERSION, settings, counts,
                      command_exit_code(rc, progress_signal()), &err) < 0 &&
-        rc != ERR_NOSPACE) /* which says enough */
+        rc >= 0) /* else the error says enough */
         progress_say("clipstill: the run's manifest was not written: %s", err.text);
     json_free(settings);
     json_free(counts);

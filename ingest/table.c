@@ -189,7 +189,7 @@ static int map_header(struct table *t, const char *path, const struct report *re
     for (size_t i = 0; i < t->n_header; i++) {
         char *name = trim(t->text + t->start[i]);
         if (n < sizeof found)
-            n += (size_t)snprintf(found + n, sizeof found - n, "%s%s", i ? ", " : "", name);
+            n += (size_t)snprintf(found + n, sizeof found - n, "%s%.60s", i ? ", " : "", name);
     }
     if (!strstr(found, "image") && !strstr(found, "caption")) report = NULL; /* no header at all */
     for (size_t i = 0; i < t->n_header; i++) {

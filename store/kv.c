@@ -187,7 +187,7 @@ static int trim(struct kv *kv, struct error *err)
     return 0;
 }
 
-/* ERR_NOSPACE, or 0: what else may be wrong with the file is LMDB's to say. */
+/* What else may be wrong with the file is LMDB's to say. */
 static int reserve_readers(const char *folder, struct error *err)
 {
     struct stat st;
@@ -195,6 +195,11 @@ static int reserve_readers(const char *folder, struct error *err)
     char *path = file_join(folder, "lock.mdb", err);
     if (!path) return ERR_NOMEM;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0 && errno == EACCES)
+        rc = error_errno(err,
+                         "%s: readers too enter themselves here and need the right to write; use "
+                         "a copy of the cache",
+                         path);
     if (fd >= 0 && fstat(fd, &st) == 0 && st.st_blocks * 512 < READERS_BYTES &&
         fallocate(fd, 0, 0, READERS_BYTES) < 0 && (errno == ENOSPC || errno == EDQUOT))
         rc = error_errno(err, "%s: making room for readers", path);
