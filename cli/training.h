@@ -25,6 +25,9 @@
     {"token-drop", 0, OPTION_NUMBER, "P",                                                          \
      "chance that a token of a train caption is left out, anew every epoch", 0, 0.9, NULL,         \
      &o.token_drop},                                                                               \
+    {"token-split", 0, OPTION_NUMBER, "P",                                                         \
+     "chance that one is spelled with two other pieces, anew every epoch", 0, 0.9, NULL,           \
+     &o.token_split},                                                                              \
     {"patience", 0, OPTION_INT, "N",                                                               \
      "stop after N epochs without better validation; 0 = never", 0, 1e6, NULL, &o.patience},       \
     {"last", 0, OPTION_FLAG, NULL, "keep the last weights instead of the best on validation", 0,   \

@@ -45,6 +45,25 @@ extern "C" int sentencepiece_unknown(const struct sentencepiece_model *m)
     return m->processor.unk_id();
 }
 
+extern "C" const char *sentencepiece_text(const struct sentencepiece_model *m, int piece)
+{
+    if (piece < 0 || piece >= m->processor.GetPieceSize()) return nullptr;
+    try {
+        return m->processor.IdToPiece(piece).c_str();
+    } catch (...) {
+        return nullptr;
+    }
+}
+
+extern "C" int sentencepiece_find(const struct sentencepiece_model *m, const char *text, size_t n)
+{
+    try {
+        return m->processor.PieceToId({text, n});
+    } catch (...) {
+        return m->processor.unk_id();
+    }
+}
+
 extern "C" int64_t sentencepiece_encode(const struct sentencepiece_model *m, const char *text,
                                         size_t n, int32_t *pieces, int64_t max, char *why,
                                         size_t size)

@@ -1,4 +1,4 @@
-/* The SentencePiece library behind five C functions. featurize/tokenizer.c is the only caller.
+/* The SentencePiece library behind seven C functions. featurize/tokenizer.c is the only caller.
  *
  * No exception crosses: a failure is NULL or -1, with a sentence in why. Threading: a loaded model
  * is read-only; any thread may encode.
@@ -20,6 +20,10 @@ void sentencepiece_free(struct sentencepiece_model *m);
 int sentencepiece_n_pieces(const struct sentencepiece_model *m);
 /* the piece that stands for what is unknown */
 int sentencepiece_unknown(const struct sentencepiece_model *m);
+/* The text of a piece, borrowed from the model; NULL when there is no such piece. */
+const char *sentencepiece_text(const struct sentencepiece_model *m, int piece);
+/* The piece with this text, or the unknown one. */
+int sentencepiece_find(const struct sentencepiece_model *m, const char *text, size_t n);
 /* Pieces of a text; writes at most max of them and returns how many there are. -1 on failure. */
 int64_t sentencepiece_encode(const struct sentencepiece_model *m, const char *text, size_t n,
                              int32_t *pieces, int64_t max, char *why, size_t size);

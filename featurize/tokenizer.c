@@ -84,3 +84,14 @@ int tokenizer_ids(const struct tokenizer *t, const char *text, size_t n, int max
     if (n_unknown) *n_unknown = unknown;
     return n_kept + 2;
 }
+
+const char *tokenizer_piece(const struct tokenizer *t, int32_t id)
+{
+    return id > TOKEN_UNK ? sentencepiece_text(t->pieces, id - 1) : NULL;
+}
+
+int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t n)
+{
+    int piece = sentencepiece_find(t->pieces, text, n);
+    return piece == sentencepiece_unknown(t->pieces) || piece + 1 <= TOKEN_UNK ? -1 : piece + 1;
+}

@@ -31,6 +31,11 @@ const void *tokenizer_model(const struct tokenizer *t, size_t *n); /* the bytes 
 int tokenizer_ids(const struct tokenizer *t, const char *text, size_t n, int max_tokens,
                   int32_t *ids, int *n_whole, int *n_unknown, struct error *err) MUST_CHECK;
 
+/* The text of an id's piece (U+2581 stands for a space), borrowed; NULL for the control ids and beyond the vocabulary. */
+const char *tokenizer_piece(const struct tokenizer *t, int32_t id);
+/* The id of a piece's text, or -1. */
+int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t n);
+
 /* A really smaller model, see featurize/prune.c: keeps the pieces with keep[piece] != 0, plus
  * control, unknown, user-defined, byte and single-character pieces; character map, scores and
  * trainer settings stay. *old_of_new (owned) maps new ids to old ids (ids, not pieces; <mask>

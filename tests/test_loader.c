@@ -1,6 +1,6 @@
 /* Batches of a training run: lists, views, pixels whatever the cache's size, tokens, masks, pinning, weights.
  *
- * covers: loaderfill pixels roster targets
+ * covers: loaderfill pixels roster subword targets
  */
 #include <omp.h>
 
@@ -263,6 +263,45 @@ TEST(dropped_tokens_change_by_epoch_and_never_touch_the_ends)
         CHECK(whole.offsets[1] == n && !memcmp(whole.ids, b.ids, (size_t)n * sizeof *b.ids));
     }
     CHECK(shortest < longest);
+    loader_batch_release(&whole);
+    loader_batch_release(&b);
+    loader_close(l);
+}
+
+/* The text that ids spell, spaces as U+2581. */
+static void spell(const struct tokenizer *t, const int32_t *ids, int n, char *text)
+{
+    *text = 0;
+    for (int i = 0; i < n; i++) {
+        const char *piece = tokenizer_piece(t, ids[i]);
+        if (piece) strcat(text, piece);
+    }
+}
+
+TEST(split_tokens_spell_the_same_text_in_other_pieces)
+{
+    struct error err;
+    struct loader *l;
+    struct loader_options o = options();
+    struct loader_batch whole = {0}, b = {0};
+    uint32_t index[1] = {0};
+    char want[400], got[400];
+    int longest = 0;
+    o.max_tokens = 60; /* room for longer spellings */
+    CHECK_OK(loader_open(&l, &o, &err), &err);
+    CHECK_OK(loader_fill(l, SPLIT_TRAIN, LOADER_CAPTIONS, 0, index, 1, &whole, &err), &err);
+    spell(o.tokenizer, whole.ids, whole.offsets[1], want);
+    loader_close(l);
+    o.token_split = 0.5;
+    CHECK_OK(loader_open(&l, &o, &err), &err);
+    for (uint32_t epoch = 0; epoch < 20; epoch++) {
+        CHECK_OK(loader_fill(l, SPLIT_TRAIN, LOADER_CAPTIONS, epoch, index, 1, &b, &err), &err);
+        CHECK(b.offsets[1] >= whole.offsets[1] && b.offsets[1] <= o.max_tokens);
+        spell(o.tokenizer, b.ids, b.offsets[1], got);
+        CHECK_STR(got, want);
+        if (b.offsets[1] > longest) longest = b.offsets[1];
+    }
+    CHECK(longest > whole.offsets[1]);
     loader_batch_release(&whole);
     loader_batch_release(&b);
     loader_close(l);

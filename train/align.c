@@ -259,6 +259,7 @@ static struct setup_options setup_of(const struct align_options *o)
                                   .n_views = o->n_views,
                                   .augment = o->augment,
                                   .token_drop = o->token_drop,
+                                  .token_split = o->token_split,
                                   .seed = o->seed,
                                   .pixel_bytes = o->pixel_bytes,
                                   .numerics = o->numerics,

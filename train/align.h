@@ -53,6 +53,7 @@ struct align_options {
     int n_views;
     bool augment;
     double token_drop; /* chance that a token of a train caption is left out, drawn anew every epoch; 0 */
+    double token_split; /* chance that one is spelled with two others (train/subword.h); 0 */
     int patience;
     bool keep_best;
     uint64_t checkpoint_every;

@@ -205,6 +205,7 @@ int distill_run(const struct distill_options *o, const struct report *report,
                                .n_views = o->n_views,
                                .augment = o->augment,
                                .token_drop = o->token_drop,
+                               .token_split = o->token_split,
                                .seed = o->seed,
                                .pixel_bytes = o->pixel_bytes,
                                .numerics = o->numerics};

@@ -58,6 +58,7 @@ struct distill_options {
     /* flip and mild crops of the student's pixels against view 0's feature */
     bool augment;
     double token_drop; /* chance that a token of a train caption is left out, drawn anew every epoch; 0 */
+    double token_split; /* chance that one is spelled with two others (train/subword.h); 0 */
     int patience;                       /* epochs without better validation before stopping; 0: never */
     bool keep_best;                     /* the weights of the best validation, not the last */
     uint64_t checkpoint_every;          /* steps */

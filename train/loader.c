@@ -169,11 +169,14 @@ int loader_open(struct loader **out, const struct loader_options *o, struct erro
     l->seed = o->seed;
     l->augment = o->augment;
     l->token_drop = o->token_drop;
+    l->token_split = o->token_split;
     int rc = corpus_open(&l->corpus, o->cache, CORPUS_READ, err);
     if (rc == 0) rc = open_sets(l, o, err);
     if (rc == 0) rc = pin(l, o, err);
     if (rc == 0) rc = make_digest(l, err);
     if (rc == 0 && o->tokenizer) rc = tokenise(l, o->tokenizer, o->max_tokens, err);
+    if (rc == 0 && o->tokenizer && o->token_split > 0)
+        rc = (l->subword = subword_new(o->tokenizer, err)) ? 0 : ERR_NOMEM;
     if (rc == 0 && o->want_pixels) rc = open_pixels(l, o, err);
     if (rc == 0) rc = open_targets(l, o, err);
     if (rc < 0) {
@@ -195,6 +198,7 @@ void loader_close(struct loader *l)
         featureset_close(l->text_set[i]);
     }
     memory_free(l->ids);
+    subword_free(l->subword);
     memory_free(l->offsets);
     memory_free(l->whole);
     memory_free(l->unknown);

@@ -47,6 +47,8 @@ struct loader_options {
     bool augment;          /* flip and mild random crop of the student's pixels; the target stays view 0 */
     /* chance that a token of a train caption is left out, drawn anew every epoch; bos and eos stay */
     double token_drop;
+    /* chance that a token of a train caption is spelled with two others (train/subword.h), drawn anew every epoch */
+    double token_split;
     const struct tokenizer *tokenizer; /* borrowed; NULL without captions */
     int max_tokens;
     const char *const *languages; /* NULL: all */

@@ -5,12 +5,14 @@
 #include "train/loader.h"
 #include "train/pixels.h"
 #include "train/roster.h"
+#include "train/subword.h"
 #include "train/targets.h"
 
 struct loader {
     uint64_t seed;
     bool augment, multi_positive;
-    double token_drop;
+    double token_drop, token_split;
+    struct subword *subword; /* NULL without token_split */
     int max_tokens;
     struct corpus *corpus;
     struct roster roster;

@@ -131,17 +131,34 @@ static int fill_images(struct loader *l, bool train, uint32_t epoch, struct load
     return rc;
 }
 
-/* Copies a caption's tokens but for those dropped in this epoch; returns how many. A caption whose
- * inner tokens would all go stays whole. */
+/* A token that is spelled with two others in this epoch. */
+static bool is_split(const struct loader *l, uint32_t epoch, uint32_t at, int32_t pair[2])
+{
+    return l->subword &&
+           random_uniform(l->seed, RANDOM_SPLIT + epoch, 2 * (uint64_t)at) < l->token_split &&
+           subword_cut(l->subword, l->ids[at],
+                       random_uniform(l->seed, RANDOM_SPLIT + epoch, 2 * (uint64_t)at + 1), pair);
+}
+
+/* Copies a caption's tokens but for those dropped in this epoch, some spelled with two; returns how many, max_tokens at the
+ * most. A caption whose inner tokens would all go stays whole. */
 static int32_t copy_tokens(const struct loader *l, uint32_t caption, bool train, uint32_t epoch,
                            int32_t *out)
 {
     uint32_t begin = l->offsets[caption], end = l->offsets[caption + 1];
-    int32_t n = 0;
+    int32_t n = 0, pair[2];
     for (uint32_t i = begin; i < end; i++) {
-        bool drop = train && l->token_drop > 0 && i > begin && i + 1 < end &&
-                    random_uniform(l->seed, RANDOM_TOKEN + epoch, i) < l->token_drop;
-        if (!drop) out[n++] = l->ids[i];
+        bool inner = train && i > begin && i + 1 < end;
+        if (inner && l->token_drop > 0 &&
+            random_uniform(l->seed, RANDOM_TOKEN + epoch, i) < l->token_drop)
+            continue;
+        bool room = n + (int32_t)(end - i) < l->max_tokens;
+        if (inner && room && is_split(l, epoch, i, pair)) {
+            out[n++] = pair[0];
+            out[n++] = pair[1];
+        } else {
+            out[n++] = l->ids[i];
+        }
     }
     if (n > 2) return n;
     memcpy(out, l->ids + begin, (end - begin) * sizeof *out);

@@ -22,6 +22,7 @@
 #define RANDOM_AUGMENT ((uint64_t)5 << 32)
 #define RANDOM_VIEW ((uint64_t)6 << 32)
 #define RANDOM_TOKEN ((uint64_t)7 << 32)
+#define RANDOM_SPLIT ((uint64_t)8 << 32)
 
 uint64_t random_bits(uint64_t seed, uint64_t stream, uint64_t counter);
 /* In [0, 1), 53 bits. */

@@ -116,6 +116,7 @@ static int complete_settings(struct setup *s, const struct tower_config *image,
     json_set_int(j, "views", o->n_views);
     json_set_bool(j, "augment", o->augment);
     json_set_number(j, "token_drop", o->token_drop);
+    json_set_number(j, "token_split", o->token_split);
     json_set_int(j, "seed", (int64_t)o->seed);
     json_set_string(j, "numerics", o->numerics == NUMERICS_BF16 ? "bf16" : "f32");
     struct json *weights = o->n_source_weights ? json_new_object() : NULL,
@@ -254,6 +255,7 @@ static int open_loader(struct setup *s, struct error *err)
                                .n_views = o->n_views,
                                .augment = o->augment,
                                .token_drop = o->token_drop,
+                               .token_split = o->token_split,
                                .tokenizer = m->tokenizer,
                                .max_tokens = m->text ? m->text->config.max_positions - 2 : 0,
                                .languages = o->languages,

@@ -42,6 +42,7 @@ struct setup_options {
     int n_views;
     bool augment;
     double token_drop; /* chance that a token of a train caption is left out, drawn anew every epoch; 0 */
+    double token_split; /* chance that one is spelled with two others (train/subword.h); 0 */
     uint64_t seed, pixel_bytes;
     enum numerics numerics;
 };
