@@ -211,6 +211,22 @@ TEST(the_label_baseline_learns_labels)
     model_free(m);
 }
 
+TEST(labels_help_beside_features)
+{
+    struct error err = {0};
+    struct distill_options o = options(tc_path(&cache, "both"));
+    double first, last;
+    o.weight_label = 0.5;
+    o.epochs_image = 12;
+    CHECK_OK(run(&o, NULL, NULL, &err), &err);
+    tc_curve_ends(o.out, "image", "loss_label", &first, &last);
+    CHECK(last < 0.95 * first);
+    tc_curve_ends(o.out, "image", "loss_image.final", &first, &last);
+    CHECK(last < 0.95 * first);
+    tc_curve_ends(o.out, "text", "loss_text.final", &first, &last);
+    CHECK(last < first); /* the text tower learns from features alone */
+}
+
 TEST(a_student_of_another_teacher_is_refused)
 {
     struct error err = {0};

@@ -45,6 +45,7 @@ static struct json *settings_of(const struct distill_options *o)
     json_set_string(j, "loss", o->loss == DISTILL_LABEL ? "label" : "features");
     json_set_number(j, "weight_final", o->weight_final);
     json_set_number(j, "weight_feature", o->weight_feature);
+    json_set_number(j, "weight_label", o->weight_label);
     json_set_number(j, "beta", o->beta);
     json_set_bool(j, "no_intermediate", o->no_intermediate);
     json_set_int(j, "epochs_image", o->epochs_image);
@@ -79,26 +80,30 @@ static struct target target_of(const struct setup *s, const struct distill_optio
     return t;
 }
 
+/* A linear classifier of the pairs' labels on the embedding; dropped at the end. */
+static int add_label(struct setup *s, struct student_part *p, double weight, struct error *err)
+{
+    struct target t = {.kind = TARGET_LABEL,
+                       .name = "label",
+                       .set = -1,
+                       .cells = 1,
+                       .adapted = true,
+                       .weight = weight};
+    t.tap.kind = TAP_FINAL;
+    t.dim = loader_n_labels(s->loader);
+    if (t.dim < 2)
+        return error_set(
+            err, ERR_DATA,
+            "%s: the train pairs have %d class labels; two are needed to train by label",
+            s->o->cache, t.dim);
+    return student_add_target(s->student, p, &t, err);
+}
+
 static int add_targets(struct setup *s, const struct distill_options *o, struct student_part *p,
                        struct error *err)
 {
     if (!p->tower) return 0;
-    if (o->loss == DISTILL_LABEL) {
-        struct target t = {.kind = TARGET_LABEL,
-                           .name = "label",
-                           .set = -1,
-                           .cells = 1,
-                           .adapted = true,
-                           .weight = 1};
-        t.tap.kind = TAP_FINAL;
-        t.dim = loader_n_labels(s->loader);
-        if (t.dim < 2)
-            return error_set(
-                err, ERR_DATA,
-                "%s: the train pairs have %d class labels; two are needed to train by label",
-                o->cache, t.dim);
-        return student_add_target(s->student, p, &t, err);
-    }
+    if (o->loss == DISTILL_LABEL) return add_label(s, p, 1, err);
     const struct teacher_set **set = p->is_text ? s->text_set : s->image_set;
     int n = p->is_text ? s->n_text_sets : s->n_image_sets, n_features = 0, rc = 0;
     for (int i = 0; i < n; i++) n_features += !set[i]->is_final;
@@ -107,6 +112,7 @@ static int add_targets(struct setup *s, const struct distill_options *o, struct 
         struct target t = target_of(s, o, p, set[i], i, n_features);
         rc = student_add_target(s->student, p, &t, err);
     }
+    if (rc == 0 && o->weight_label > 0 && !p->is_text) rc = add_label(s, p, o->weight_label, err);
     return rc;
 }
 
@@ -178,7 +184,8 @@ static int check_options(const struct distill_options *o, struct error *err)
         return error_set(err, ERR_USAGE, "distill needs a cache and an output folder");
     if (o->batch_image < 1 || o->batch_text < 1 || o->epochs_image < 1 || o->epochs_text < 1)
         return error_set(err, ERR_USAGE, "distill: batches and epochs must be at least 1");
-    if (!(o->weight_final >= 0) || !(o->weight_feature >= 0) || !(o->beta > 0))
+    if (!(o->weight_final >= 0) || !(o->weight_feature >= 0) || !(o->weight_label >= 0) ||
+        !(o->beta > 0))
         return error_set(err, ERR_USAGE,
                          "distill: weights must not be negative, and beta must be positive");
     return 0;

@@ -44,6 +44,7 @@ struct distill_options {
     bool no_intermediate;               /* final embeddings only (an ablation) */
     enum distill_loss loss;
     double weight_final, weight_feature, beta;
+    double weight_label;                /* softmax over class labels beside the features, image tower; 0 */
     const char *const *languages;       /* NULL: all */
     size_t n_languages;
     const char *keep_vocab;             /* file: one text a line whose pieces are kept; NULL */
