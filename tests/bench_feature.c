@@ -29,7 +29,7 @@ struct kind {
 static struct featureset *make(const char *name, enum codec_storage storage)
 {
     struct error err = {0};
-    struct featureset *fs;
+    struct featureset *fs = NULL;
     struct featureset_spec spec = {.tap = "image.final", .dim = dim, .storage = storage};
     struct json *none = json_new_object();
     snprintf(spec.name, sizeof spec.name, "%s", name);
