@@ -25,7 +25,7 @@ static const struct option options[] = {
      &numerics},
 };
 
-static int embed_files(const struct model *m, float *out, float *norms, struct error *err)
+static int embed_files(struct model *m, float *out, float *norms, struct error *err)
 {
     int rc = 0, bad = 0, n = images.n;
     const void **bytes = memory_array((uint64_t)n, sizeof *bytes, MEMORY_MAX_SMALL, err);
@@ -46,7 +46,7 @@ static int embed_files(const struct model *m, float *out, float *norms, struct e
     return rc;
 }
 
-static int embed_strings(const struct model *m, float *out, float *norms, struct error *err)
+static int embed_strings(struct model *m, float *out, float *norms, struct error *err)
 {
     int rc = 0, n = texts.n;
     char **clean = memory_array((uint64_t)n, sizeof *clean, MEMORY_MAX_SMALL, err);

@@ -23,9 +23,9 @@ static int prepare(const struct model *m, struct resizer *r, const void *bytes, 
 }
 
 /* One round of at most EMBED_BATCH pictures. */
-static int embed_round(const struct model *m, enum numerics numerics, int n,
-                       const void *const *bytes, const size_t *n_bytes, struct resizer **resizers,
-                       uint8_t *pixels, float *out, float *norms, int *bad, struct error *err)
+static int embed_round(struct model *m, enum numerics numerics, int n, const void *const *bytes,
+                       const size_t *n_bytes, struct resizer **resizers, uint8_t *pixels,
+                       float *out, float *norms, int *bad, struct error *err)
 {
     struct error *errs = memory_array((uint64_t)n, sizeof *errs, MEMORY_MAX_SMALL, err);
     if (!errs) return ERR_NOMEM;
@@ -46,7 +46,7 @@ static int embed_round(const struct model *m, enum numerics numerics, int n,
     return rc;
 }
 
-int embed_pictures(const struct model *m, enum numerics numerics, int n, const void *const *bytes,
+int embed_pictures(struct model *m, enum numerics numerics, int n, const void *const *bytes,
                    const size_t *n_bytes, float *out, float *norms, int *bad, struct error *err)
 {
     int n_threads = omp_get_max_threads(), rc = ERR_NOMEM, side = preprocess_side(&m->preprocess);

@@ -14,7 +14,7 @@
 
 /* Picture i is bytes[i], n_bytes[i]. A picture that cannot be decoded fails the call with ERR_DATA,
  * its index in *bad (bad may be NULL). // out (n, projection_dim) unit rows; norms (n) or NULL */
-int embed_pictures(const struct model *m, enum numerics numerics, int n, const void *const *bytes,
+int embed_pictures(struct model *m, enum numerics numerics, int n, const void *const *bytes,
                    const size_t *n_bytes, float *out, float *norms, int *bad,
                    struct error *err) MUST_CHECK;
 

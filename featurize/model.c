@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "featurize/runner.h"
 #include "featurize/safetensors.h"
 #include "store/file.h"
 #include "store/memory.h"
@@ -192,6 +193,8 @@ done:
 void model_free(struct model *m)
 {
     if (!m) return;
+    runner_close(m->image_run.runner);
+    runner_close(m->text_run.runner);
     tower_free(m->image);
     tower_free(m->text);
     tokenizer_free(m->tokenizer);

@@ -22,6 +22,14 @@
 
 enum { MODEL_IMAGE = 1, MODEL_TEXT = 2 };
 
+/* A tower ready to run, kept from one model_embed_* to the next: private to modelembed.c. */
+struct model_run {
+    struct runner *runner;
+    enum numerics numerics;
+    const struct packed *packed;
+    int n_threads;
+};
+
 struct model {
     char *dir;
     struct json *config;         /* config.json */
@@ -33,6 +41,7 @@ struct model {
     int max_tokens;
     float logit_scale;           /* exp(logit_scale) */
     int projection_dim;
+    struct model_run image_run, text_run;
 };
 
 /* `parts`: MODEL_IMAGE | MODEL_TEXT; a student lacking a part leaves it NULL, a teacher lacking it
@@ -48,11 +57,11 @@ int model_save(const struct model *m, const char *dir, const struct json *extra,
 /* Unit embeddings in fixed micro-batches over threads; packed weights are used when tower_pack was
  * called with the same numerics. norms may be NULL. // rgb pictures preprocessed by the caller:
  * pixels_u8 (n, S, S, 3) -> out (n, projection_dim) */
-int model_embed_pixels(const struct model *m, enum numerics numerics, int n,
+int model_embed_pixels(struct model *m, enum numerics numerics, int n,
                        const uint8_t *pixels_u8, float *out, float *norms,
                        struct error *err) MUST_CHECK;
 /* // texts already normalised (ingest/caption.h); out (n, projection_dim) */
-int model_embed_texts(const struct model *m, enum numerics numerics, int n,
+int model_embed_texts(struct model *m, enum numerics numerics, int n,
                       const char *const *texts, const size_t *n_bytes, float *out, float *norms,
                       struct error *err) MUST_CHECK;
 /* Digest of a tower's tensors (name, shape, dtype as stored, bytes; sorted by name; without what is

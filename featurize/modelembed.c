@@ -2,6 +2,7 @@
 #include "featurize/model.h"
 
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "featurize/runner.h"
@@ -22,15 +23,27 @@ static void normalise(float *x, float *norms, int n, int dim)
     }
 }
 
-int model_embed_pixels(const struct model *m, enum numerics numerics, int n, const uint8_t *pixels,
+/* Execution contexts and primitives take milliseconds to make: they are made anew only when something that they depend on has changed. */
+static int prepare(struct model_run *run, const struct tower *t, enum numerics numerics,
+                   struct error *err)
+{
+    int n_threads = omp_get_max_threads();
+    if (run->runner && run->numerics == numerics && run->packed == t->packed &&
+        run->n_threads == n_threads)
+        return 0;
+    runner_close(run->runner);
+    *run = (struct model_run){NULL, numerics, t->packed, n_threads};
+    return runner_open(&run->runner, t, numerics, n_threads, err);
+}
+
+int model_embed_pixels(struct model *m, enum numerics numerics, int n, const uint8_t *pixels,
                        float *out, float *norms, struct error *err)
 {
-    struct runner *r;
     if (!m->image) return error_set(err, ERR_USAGE, "this model has no image tower");
-    int rc = runner_open(&r, m->image, numerics, 0, err);
-    if (rc < 0) return rc;
-    rc = runner_pictures(r, &m->preprocess, n, pixels, &final_tap, 1, &out, err);
-    runner_close(r);
+    int rc = prepare(&m->image_run, m->image, numerics, err);
+    if (rc == 0)
+        rc = runner_pictures(m->image_run.runner, &m->preprocess, n, pixels, &final_tap, 1, &out,
+                             err);
     if (rc == 0) normalise(out, norms, n, m->projection_dim);
     return rc;
 }
@@ -52,22 +65,19 @@ static int tokenise(const struct model *m, int n, const char *const *texts, cons
     return 0;
 }
 
-int model_embed_texts(const struct model *m, enum numerics numerics, int n,
-                      const char *const *texts, const size_t *n_bytes, float *out, float *norms,
-                      struct error *err)
+int model_embed_texts(struct model *m, enum numerics numerics, int n, const char *const *texts,
+                      const size_t *n_bytes, float *out, float *norms, struct error *err)
 {
-    struct runner *r = NULL;
     int32_t *ids = NULL, *offsets = NULL;
     if (!m->text) return error_set(err, ERR_USAGE, "this model has no text tower");
     int rc = ERR_NOMEM;
     offsets = memory_array((uint64_t)n + 1, sizeof *offsets, MEMORY_MAX_FILE, err);
     if (!offsets) goto done;
     rc = tokenise(m, n, texts, n_bytes, &ids, offsets, err);
-    if (rc == 0) rc = runner_open(&r, m->text, numerics, 0, err);
-    if (rc == 0) rc = runner_texts(r, n, ids, offsets, &final_tap, 1, &out, err);
+    if (rc == 0) rc = prepare(&m->text_run, m->text, numerics, err);
+    if (rc == 0) rc = runner_texts(m->text_run.runner, n, ids, offsets, &final_tap, 1, &out, err);
     if (rc == 0) normalise(out, norms, n, m->projection_dim);
 done:
-    runner_close(r);
     memory_free(ids);
     memory_free(offsets);
     return rc;

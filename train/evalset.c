@@ -260,7 +260,7 @@ int evalset_teacher(const struct evalset *s, struct evalset_embeddings *e, struc
     return rc;
 }
 
-static int student_images(const struct evalset *s, const struct model *m, enum numerics numerics,
+static int student_images(const struct evalset *s, struct model *m, enum numerics numerics,
                           float *out, struct error *err)
 {
     const void *bytes[BATCH];
@@ -289,7 +289,7 @@ static int student_images(const struct evalset *s, const struct model *m, enum n
     return 0;
 }
 
-static int student_texts(const struct evalset *s, const struct model *m, enum numerics numerics,
+static int student_texts(const struct evalset *s, struct model *m, enum numerics numerics,
                          float *out, struct error *err)
 {
     const char *text[BATCH];
@@ -308,7 +308,7 @@ static int student_texts(const struct evalset *s, const struct model *m, enum nu
     return 0;
 }
 
-int evalset_student(const struct evalset *s, const struct model *m, enum numerics numerics,
+int evalset_student(const struct evalset *s, struct model *m, enum numerics numerics,
                     struct evalset_embeddings *e, struct error *err)
 {
     int rc = 0;

@@ -45,7 +45,7 @@ int evalset_open(struct evalset **s, struct corpus *corpus, enum corpus_split sp
                  size_t n_prompts, bool with_train, struct error *err) MUST_CHECK;
 void evalset_free(struct evalset *s);
 int evalset_teacher(const struct evalset *s, struct evalset_embeddings *e, struct error *err) MUST_CHECK;
-int evalset_student(const struct evalset *s, const struct model *m, enum numerics numerics,
+int evalset_student(const struct evalset *s, struct model *m, enum numerics numerics,
                     struct evalset_embeddings *e, struct error *err) MUST_CHECK;
 void evalset_release(struct evalset_embeddings *e);
 

@@ -43,7 +43,7 @@ static struct latency_times percentiles(double *ms, int n)
     return (struct latency_times){n, ms[n / 2], ms[(n * 95 - 1) / 100]};
 }
 
-static int time_image(const struct model *m, enum numerics numerics, int n_runs, double *ms,
+static int time_image(struct model *m, enum numerics numerics, int n_runs, double *ms,
                       struct error *err)
 {
     int side = preprocess_side(&m->preprocess), rc = ERR_NOMEM;
@@ -64,8 +64,8 @@ done:
     return rc;
 }
 
-static int time_text(const struct model *m, enum numerics numerics, int n_runs,
-                     const char *const *texts, int n_texts, double *ms, struct error *err)
+static int time_text(struct model *m, enum numerics numerics, int n_runs, const char *const *texts,
+                     int n_texts, double *ms, struct error *err)
 {
     int rc = 0;
     float *out = memory_array((uint64_t)m->projection_dim, sizeof *out, MEMORY_MAX_SMALL, err);
