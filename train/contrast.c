@@ -10,9 +10,10 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "featurize/vecmath.h"
 #include "store/memory.h"
 
-static float dot(int64_t n, const float *a, const float *b)
+static inline float dot(int64_t n, const float *a, const float *b)
 {
     float lane[16] = {0};
     int64_t j = 0;
@@ -24,26 +25,36 @@ static float dot(int64_t n, const float *a, const float *b)
     return sum;
 }
 
+/* s_j = a . b_j // a: (dim), b: (n, dim), s: (n) */
+VEC_CLONES static void dots(int64_t n, int64_t dim, const float *a, const float *b, float *s)
+{
+    for (int64_t j = 0; j < n; j++) s[j] = dot(dim, a, b + j * dim);
+}
+
 /* s_ij = a_i . b_j // a, b: (n, dim), s: (n, n) */
 static void similarities(int64_t n, int64_t dim, const float *a, const float *b, float *s)
 {
 #pragma omp parallel for default(none) shared(n, dim, a, b, s) schedule(static)
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++) s[i * n + j] = dot(dim, a + i * dim, b + j * dim);
+    for (int64_t i = 0; i < n; i++) dots(n, dim, a + i * dim, b, s + i * n);
 }
 
-/* d_a_i += sum_j g(i, j) b_j, where g(i, j) stands at g[i * row + j * col]. */
+/* d_a += sum_j g(j) b_j, where g(j) stands at g[j * col]. // d_a: (dim), b: (n, dim) */
+VEC_CLONES static void carry_row(int64_t n, int64_t dim, const float *g, int64_t col,
+                                 const float *b, float *d_a)
+{
+    for (int64_t j = 0; j < n; j++) {
+        float gj = g[j * col];
+        if (gj == 0) continue;
+        for (int64_t k = 0; k < dim; k++) d_a[k] += gj * b[j * dim + k];
+    }
+}
+
+/* The same for every i, where g(i, j) stands at g[i * row + j * col]. */
 static void carry(int64_t n, int64_t dim, const float *g, int64_t row, int64_t col, const float *b,
                   float *d_a)
 {
 #pragma omp parallel for default(none) shared(n, dim, g, row, col, b, d_a) schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t j = 0; j < n; j++) {
-            float gij = g[i * row + j * col];
-            if (gij == 0) continue;
-            for (int64_t k = 0; k < dim; k++) d_a[i * dim + k] += gij * b[j * dim + k];
-        }
-    }
+    for (int64_t i = 0; i < n; i++) carry_row(n, dim, g + i * row, col, b, d_a + i * dim);
 }
 
 /* One row (or column) of InfoNCE: cross-entropy of the positives among the unmasked cells. Cell j
