@@ -132,5 +132,6 @@ int main(int argc, char **argv)
     if (is_lost && (rc >= 0 || !*err.text))
         rc = error_set(&err, ERR_IO, "the answer could not be written to standard output");
     if (rc < 0) fprintf(stderr, "clipstill: %s\n", *err.text ? err.text : error_word(rc));
+    option_release();
     return command_exit_code(rc, progress_signal());
 }

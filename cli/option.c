@@ -26,6 +26,29 @@ static const struct option common[] = {
 };
 #define N_COMMON ((int)(sizeof common / sizeof *common))
 
+/* Blocks that parsing made and that lists and positional words point into. */
+static void **kept;
+static size_t n_kept, kept_capacity;
+
+/* Takes p; NULL when p is, or when memory is out. */
+static void *keep(void *p, struct error *err)
+{
+    if (!p) return NULL;
+    if (memory_grow(&kept, &kept_capacity, n_kept + 1, sizeof *kept, MEMORY_MAX_SMALL, err) < 0) {
+        memory_free(p);
+        return NULL;
+    }
+    return kept[n_kept++] = p;
+}
+
+void option_release(void)
+{
+    for (size_t i = 0; i < n_kept; i++) memory_free(kept[i]);
+    memory_free(kept);
+    kept = NULL;
+    n_kept = kept_capacity = 0;
+}
+
 static size_t min3(size_t a, size_t b, size_t c)
 {
     size_t m = a < b ? a : b;
@@ -100,7 +123,8 @@ static int add_item(struct option_list *list, const char *item, const struct opt
                     struct error *err)
 {
     if (!list->items) {
-        list->items = memory_array(OPTION_LIST_MAX, sizeof *list->items, MEMORY_MAX_SMALL, err);
+        list->items = keep(
+            memory_array(OPTION_LIST_MAX, sizeof *list->items, MEMORY_MAX_SMALL, err), err);
         if (!list->items) return ERR_NOMEM;
     }
     if (list->n == OPTION_LIST_MAX)
@@ -114,7 +138,7 @@ static int set_list(const struct option *o, const char *text, struct error *err)
 {
     struct option_list *list = o->target;
     if (o->type == OPTION_REPEAT) return add_item(list, text, o, err);
-    char *copy = memory_string(text, err); /* lives as long as the process */
+    char *copy = keep(memory_string(text, err), err);
     if (!copy) return ERR_NOMEM;
     for (char *rest = copy, *item; (item = strsep(&rest, ","));) {
         if (!*item) return error_set(err, ERR_USAGE, "--%s '%s' has an empty item", o->name, text);
@@ -212,7 +236,8 @@ static int parse_word(const struct command *c, int argc, char **argv, int *i, st
 
 int option_parse(struct command *c, int argc, char **argv, struct error *err)
 {
-    c->positional = memory_array((uint64_t)argc + 1, sizeof *c->positional, MEMORY_MAX_SMALL, err);
+    c->positional = keep(
+        memory_array((uint64_t)argc + 1, sizeof *c->positional, MEMORY_MAX_SMALL, err), err);
     if (!c->positional) return ERR_NOMEM;
     if (c->defaults) c->defaults();
     bool only_words = false;

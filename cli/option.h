@@ -34,7 +34,7 @@ enum option_type {
 
 #define OPTION_LIST_MAX 4096
 struct option_list {
-    const char **items; /* live as long as the process */
+    const char **items; /* live until option_release */
     int n;
 };
 
@@ -64,6 +64,9 @@ struct command {
 /* Parses the words after the command's name for the command's own options and the common ones.
  * Returns 1 when --help was asked for, 0, or ERR_USAGE. */
 int option_parse(struct command *c, int argc, char **argv, struct error *err) MUST_CHECK;
+
+/* Frees what parsing made: items of lists and positional words. */
+void option_release(void);
 
 /* What every command accepts. */
 struct option_globals {

@@ -38,6 +38,7 @@ static void defaults(void)
 
 static int parse(struct command *c, struct error *err, int argc, const char *const *words)
 {
+    option_release();
     *c = (struct command){.name = "test",
                           .summary = "A test",
                           .usage = "CACHE",
@@ -147,6 +148,12 @@ TEST(results_are_a_table_with_n_and_chance)
                     "chance         10.0      20.0      15.0\n"
                     "teacher   50.0±10.0         -         -\n");
     json_free(j);
+}
+
+TEST(what_parsing_made_is_freed)
+{
+    option_release(); /* the leak sanitizer watches; twice is fine */
+    option_release();
 }
 
 TEST_MAIN
