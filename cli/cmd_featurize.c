@@ -62,11 +62,9 @@ static void print_result(const struct featurize_result *r)
 {
     for (size_t i = 0; i < r->n_sets; i++) {
         const struct featurize_set *s = &r->sets[i];
-        printf("%-26s %8" PRIu64 " vectors %s, %" PRIu64
-               " hits, %.2f MB (%.1fx smaller than f32)\n",
-               s->name, s->n_computed, o.dry_run ? "to compute" : "computed", s->n_hits,
-               (double)s->stored_bytes / 1e6,
-               s->stored_bytes ? (double)s->as_f32_bytes / (double)s->stored_bytes : 0.0);
+        printf("%-26s %8" PRIu64 " vectors %s, %" PRIu64 " hits, %.2f MB%s\n", s->name,
+               s->n_computed, o.dry_run ? "to compute" : "computed", s->n_hits,
+               (double)s->stored_bytes / 1e6, command_saving(s->stored_bytes, s->as_f32_bytes));
     }
     if (r->n_skipped)
         printf("%" PRIu64 " pictures cannot be decoded and have no features\n", r->n_skipped);

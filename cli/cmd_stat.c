@@ -180,13 +180,12 @@ static void print_stat(const char *cache, const struct json *answer)
         const struct json *s = json_at(sets, i);
         double stored = (double)json_int(json_get(s, "bytes"), 0);
         printf("set %-22s %s, %" PRId64 " values, %s; %" PRId64
-               " vectors in %zu view%s, %.1f MB (%.1fx smaller than "
-               "f32); %" PRId64 " hits, %" PRId64 " missing\n",
+               " vectors in %zu view%s, %.1f MB%s; %" PRId64 " hits, %" PRId64 " missing\n",
                json_text(json_get(s, "name"), ""), json_text(json_get(s, "tower"), ""),
                json_int(json_get(s, "dimension"), 0), json_text(json_get(s, "storage"), ""),
                json_int(json_get(s, "vectors"), 0), json_size(json_get(s, "views")),
                json_size(json_get(s, "views")) == 1 ? "" : "s", stored / 1e6,
-               stored > 0 ? (double)json_int(json_get(s, "bytes_as_f32"), 0) / stored : 0,
+               command_saving((uint64_t)stored, (uint64_t)json_int(json_get(s, "bytes_as_f32"), 0)),
                json_int(json_get(s, "hit"), 0), json_int(json_get(s, "missing"), 0));
     }
 }

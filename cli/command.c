@@ -126,3 +126,13 @@ int command_end_training(const struct command *c, const char *cache, const char 
     json_free(summary);
     return rc;
 }
+
+const char *command_saving(uint64_t stored_bytes, uint64_t as_f32_bytes)
+{
+    static char text[48];
+    *text = 0;
+    if (stored_bytes && as_f32_bytes > stored_bytes)
+        snprintf(text, sizeof text, " (%.1fx smaller than f32)",
+                 (double)as_f32_bytes / (double)stored_bytes);
+    return text;
+}

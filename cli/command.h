@@ -29,6 +29,8 @@ enum numerics command_numerics(const char *word);
 int command_end_training(const struct command *c, const char *cache, const char *out,
                          const char *sentence, struct json *summary, int rc,
                          struct error *err) MUST_CHECK;
+/* " (5.2x smaller than f32)", or nothing for a set so small that its fixed pages weigh more. Static text, overwritten by the next call. */
+const char *command_saving(uint64_t stored_bytes, uint64_t as_f32_bytes);
 /* Prints j (taken) as the answer of --json, with "schema": "clipstill.<verb>.1" in front. */
 int command_print_json(const struct command *c, struct json *j, struct error *err) MUST_CHECK;
 

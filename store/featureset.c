@@ -207,11 +207,11 @@ int featureset_check(const struct featureset *fs, const struct json *fingerprint
     for (size_t i = 0; json_member(fingerprint, i, &key, &value); i++)
         if (!json_get(fs->fingerprint, key)) say_difference(text, sizeof text, key, NULL, value);
     if (!*text) return 0;
-    return error_set(
-        err, ERR_INCOMPATIBLE,
-        "feature set %s is of another origin: %s. Give the new features another set name, or "
-        "delete %.100s",
-        fs->spec.name, text, fs->folder);
+    return error_set(err, ERR_INCOMPATIBLE,
+                     "feature set %s is of another origin: %s. Give the new features another set "
+                     "name (--prefix or --set), or "
+                     "delete %.100s",
+                     fs->spec.name, text, fs->folder);
 }
 
 int featureset_list(const char *cache, char ***names, size_t *n, struct error *err)
