@@ -189,27 +189,6 @@ TEST(batch_norm)
     check_gradients(&net);
 }
 
-TEST(batch_norm_moves_the_running_averages)
-{
-    struct error err = {0};
-    struct net net = {.run = run_batch_norm};
-    declare_batch_norm(&net, 10, 3);
-    struct exec *e = exec_new(EXEC_TRAIN, NUMERICS_F32, &err);
-    exec_bind(e, &net.p, NULL);
-    CHECK(net.run(e, &net) != NULL);
-    float *mean = params_at(&net.p, net.at[3]), *var = params_at(&net.p, net.at[4]),
-          old_mean = mean[1], old_var = var[1];
-    const float *x = params_at(&net.p, net.at[0]);
-    double m = 0, v = 0;
-    for (int i = 0; i < 10; i++) m += x[3 * i + 1] / 10.0;
-    for (int i = 0; i < 10; i++) v += (x[3 * i + 1] - m) * (x[3 * i + 1] - m) / 9.0;
-    batch_norm_update(e, &net.p, 0.1f);
-    CHECK_NEAR(mean[1], 0.9 * old_mean + 0.1 * m, 1e-6);
-    CHECK_NEAR(var[1], 0.9 * old_var + 0.1 * v, 1e-6);
-    exec_free(e);
-    params_release(&net.p);
-}
-
 static struct value *run_act(struct exec *e, const struct net *net)
 {
     return op_act(e, input(e, net, 0), (enum act)net->aux[0]);

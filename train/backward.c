@@ -340,18 +340,3 @@ int backward(struct exec *e, const uint8_t *trainable, float *grads, struct erro
     }
     return exec_failed(e, err);
 }
-
-void batch_norm_update(const struct exec *e, struct params *p, float momentum)
-{
-    for (int i = 0; i < e->n_nodes; i++) {
-        const struct node *node = &e->nodes[i];
-        if (node->kind != OP_BATCH_NORM || node->in[0]->rows == 0) continue;
-        float *mean = params_at(p, node->aux[0]), *var = params_at(p, node->aux[1]);
-        int64_t rows = node->in[0]->rows, cols = node->out->cols;
-        float unbiased = rows > 1 ? (float)rows / (float)(rows - 1) : 1.0f;
-        for (int64_t c = 0; c < cols; c++) {
-            mean[c] += momentum * (node->saved[c] - mean[c]);
-            var[c] += momentum * (node->saved[cols + c] * unbiased - var[c]);
-        }
-    }
-}

@@ -7,7 +7,6 @@
  *     backward(e, NULL, grads, &err);                           // grads: params->n_floats floats,
  *     zeroed by the caller
  *     ... all micro-batches of a step, their grads summed in index order ...
- *     batch_norm_update(e, params, 0.1f);                       // serially, in micro-batch order
  *     exec_reset(e);
  *
  * One thread, a fixed order of sums: the same tape gives the same bits. Parameters marked
@@ -26,10 +25,5 @@
  * work is done for frozen weights, nor below the lowest trained one. Errors: out of arena, oneDNN
  * refuses. */
 int backward(struct exec *e, const uint8_t *trainable, float *grads, struct error *err) MUST_CHECK;
-
-/* Moves the running averages of p (the params that e is bound to) by this micro-batch's statistics:
- * r = (1 - momentum) r + momentum s, with the unbiased variance for s as PyTorch does. Needs a
- * finished forward pass, before exec_reset. */
-void batch_norm_update(const struct exec *e, struct params *p, float momentum);
 
 #endif
