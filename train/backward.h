@@ -1,11 +1,9 @@
 /* The gradients of every operation of featurize/op.h: walks the tape of an exec from its end to its
  * beginning.
  *
- *     struct value *y = tower_forward...;                       // EXEC_TRAIN
- *     float *dy = exec_grad(e, y);                              // the losses add their gradients,
- *     to several values if they like
- *     backward(e, NULL, grads, &err);                           // grads: params->n_floats floats,
- *     zeroed by the caller
+ *     struct value *y = tower_forward...;     // EXEC_TRAIN
+ *     float *dy = exec_grad(e, y);            // losses add their gradients, to several values if they like
+ *     backward(e, NULL, grads, &err);         // grads: params->n_floats floats, zeroed by the caller
  *     ... all micro-batches of a step, their grads summed in index order ...
  *     exec_reset(e);
  *
