@@ -164,6 +164,7 @@ TEST(features_stand_for_pictures)
     o.image_arch = NULL;
     o.freeze_image_set = "image.final";
     o.vocab_size = 200;
+    o.weight_similarity = 0.5; /* without texts of the teacher: its pictures guide the captions */
     int rc = run(&o, NULL, &err);
     CHECK_EQ(rename(moved2, name), 0);
     snprintf(name, sizeof name, "%s/features/text.final", cache.cache);
@@ -172,6 +173,8 @@ TEST(features_stand_for_pictures)
     double first, last;
     tc_curve_ends(o.out, "align", "loss_contrast", &first, &last);
     CHECK(last < 0.95 * first);
+    tc_curve_ends(o.out, "align", "loss_similarity", &first, &last);
+    CHECK(first > 0 && last < first);
     struct model *m;
     CHECK_OK(model_open(&m, o.out, MODEL_IMAGE | MODEL_TEXT, &err), &err);
     CHECK(!m->image && m->text);

@@ -8,8 +8,9 @@
  * Loss: InfoNCE with learned temperature (train/contrast.h; linked and equal records are never
  * negatives) + w_keep * (1 - cos) to the cached teacher embeddings of both towers (which keeps the
  * student in the teacher's space; on by default) + w_similarity * similarity distillation on cached
- * teacher features. Terms whose features are not in the cache are left out, with a warning. Pairs
- * are sampled by weight and source. freeze_image: the image tower stays as it is. freeze_image_set:
+ * teacher features (where it has none of texts, a caption's target is its own picture's feature: it is
+ * as near to another picture as the two pictures are to each other). The keep term of a tower without
+ * cached features is left out, with a warning. Pairs are sampled by weight and source. freeze_image: the image tower stays as it is. freeze_image_set:
  * there is no image tower, the set's cached features stand for the pictures; the text student is
  * then trained from init, or from random weights with a tokenizer out of the text set, a file, or
  * trained on the captions (vocab_size). Resume, threads, errors: as train/distill.h.
