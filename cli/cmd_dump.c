@@ -19,6 +19,12 @@ static int emit(void *context, const char *line)
     return puts(line) < 0 ? ERR_IO : 0;
 }
 
+static int emit_reject(void *context, uint64_t number, const char *line)
+{
+    (void)number;
+    return emit(context, line);
+}
+
 static int dump_sets(const char *cache, struct corpus *c, struct error *err)
 {
     char **names = NULL;
@@ -41,7 +47,7 @@ static int run(const struct command *self, struct error *err)
 {
     struct corpus *c = NULL;
     int rc = corpus_open(&c, self->positional[0], CORPUS_READ, err);
-    if (rc == 0 && quarantine) rc = corpus_each_reject(c, emit, NULL, err);
+    if (rc == 0 && quarantine) rc = corpus_each_reject(c, emit_reject, NULL, err);
     if (rc == 0 && !quarantine) rc = corpus_dump(c, emit, NULL, err);
     if (rc == 0 && !quarantine && !no_features) rc = dump_sets(self->positional[0], c, err);
     corpus_close(c);

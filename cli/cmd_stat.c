@@ -15,8 +15,9 @@ static void count_one(struct json *object, const char *key)
     json_set_int(object, key, json_int(json_get(object, key), 0) + 1);
 }
 
-static int count_reject(void *context, const char *text)
+static int count_reject(void *context, uint64_t number, const char *text)
 {
+    (void)number;
     struct json *reject = json_read(text, strlen(text), "quarantine", NULL);
     count_one(context, json_text(json_get(reject, "reason"), "unknown"));
     json_free(reject);

@@ -11,21 +11,23 @@
 #include "store/bytes.h"
 #include "store/corpusrecord.h"
 #include "store/file.h"
-#include "store/json.h"
+#include "store/format.h"
 #include "store/memory.h"
 
 #define MAX_NAMES    65535 /* ids a kind: CORPUS_NO_NAME stays free */
 #define MAX_TEXT     65535 /* bytes of a caption */
 #define MAX_ORIGINAL ((size_t)1 << 20)
 #define MAX_NAME     4096
+#define DEFAULT_RULE "nfc-space-1" /* of a corpus that says none */
 
-/* A new environment: the format record and sums of empty tables. */
-static int initialise(struct corpus *c, struct error *err)
+/* A new environment gets the format record and sums of empty tables, one of an older version, whose
+ * records can be read as they are, the format record alone. */
+static int initialise(struct corpus *c, bool is_new, struct error *err)
 {
     int rc = kv_begin_write(c->kv, &c->txn, err);
     if (rc < 0) return rc;
     rc = record_write_format(c, err);
-    if (rc == 0) rc = record_store_sums(c, err);
+    if (rc == 0 && is_new) rc = record_store_sums(c, err);
     if (rc == 0)
         rc = kv_commit(c->txn, err);
     else
@@ -69,10 +71,11 @@ int corpus_open(struct corpus **out, const char *cache, enum corpus_mode mode, s
             "%s: the making of this corpus was cut short; clipstill ingest makes it anew",
             c->folder);
     if (rc < 0) goto done;
-    if (rc == 0) {
+    if (mode == CORPUS_WRITE && rc < FORMAT_CORPUS_VERSION) {
+        bool is_new = rc == 0;
         kv_abort(c->txn);
         c->txn = NULL;
-        rc = initialise(c, err);
+        rc = initialise(c, is_new, err);
     }
     if (rc >= 0) rc = load(c, err);
     if (rc < 0) goto done;
@@ -159,13 +162,6 @@ uint64_t corpus_batch_bytes(const struct corpus *c)
     return c->in_batch ? c->batch_bytes : 0;
 }
 
-static int need_batch(const struct corpus *c, struct error *err)
-{
-    return c->in_batch
-               ? 0
-               : error_set(err, ERR_USAGE, "%s: nothing can be added outside a batch", c->folder);
-}
-
 /* Key -> number, and the number's own record, behind the last one. */
 static int add_numbered(struct corpus *c, enum corpus_table keys, enum corpus_table table,
                         const uint8_t key[DIGEST_BYTES], const void *body, size_t n_body,
@@ -187,12 +183,12 @@ static int add_numbered(struct corpus *c, enum corpus_table keys, enum corpus_ta
 int corpus_add_image(struct corpus *c, struct corpus_image *image, const void *bytes, size_t n,
                      uint32_t *number, bool *is_new, struct error *err)
 {
-    int rc = need_batch(c, err);
+    int rc = record_need_batch(c, err);
     if (rc < 0) return rc;
-    if (n > UINT32_MAX || image->format > IMAGE_WEBP)
+    if (n > UINT32_MAX || image->format > IMAGE_WEBP || (image->is_reduced && !bytes))
         return error_set(err, ERR_USAGE, "%s: an image has at most 4 GiB and a known format",
                          c->folder);
-    if (bytes) digest_of(bytes, n, image->key);
+    if (bytes) digest_of(bytes, n, image->is_reduced ? image->stored_key : image->key);
     image->n_bytes = bytes ? (uint32_t)n : 0;
     rc = record_number(c, TABLE_IMAGE_KEYS, image->key, number, err);
     if (rc < 0) return rc;
@@ -201,14 +197,15 @@ int corpus_add_image(struct corpus *c, struct corpus_image *image, const void *b
     uint8_t body[RECORD_IMAGE_BYTES];
     size_t n_body = record_encode_image(image, body);
     rc = add_numbered(c, TABLE_IMAGE_KEYS, TABLE_IMAGES, image->key, body, n_body, number, err);
-    if (rc == 0 && image->n_bytes) rc = record_append_bytes(c, *number, image->key, bytes, n, err);
+    if (rc == 0 && image->n_bytes)
+        rc = record_append_bytes(c, *number, record_bytes_key(image), bytes, n, err);
     return rc;
 }
 
 int corpus_add_caption(struct corpus *c, const char *text, size_t n, uint32_t *number, bool *is_new,
                        struct error *err)
 {
-    int rc = need_batch(c, err);
+    int rc = record_need_batch(c, err);
     if (rc < 0) return rc;
     if (n < 1 || n > MAX_TEXT)
         return error_set(err, ERR_USAGE, "%s: a caption has 1 to %d bytes, not %zu", c->folder,
@@ -260,7 +257,7 @@ int corpus_add_pair(struct corpus *c, const struct corpus_pair *pair, const char
     const char *normalised;
     size_t n_normalised;
     char *copy = NULL;
-    int rc = need_batch(c, err);
+    int rc = record_need_batch(c, err);
     if (rc == 0) rc = check_pair(c, pair, n_original, err);
     if (rc == 0 && original) {
         rc = corpus_caption_text(c, pair->caption, &normalised, &n_normalised, NULL, err);
@@ -295,13 +292,39 @@ int corpus_add_pair(struct corpus *c, const struct corpus_pair *pair, const char
     return rc;
 }
 
+int corpus_change_pair(struct corpus *c, const struct corpus_pair *from,
+                       const struct corpus_pair *to, struct error *err)
+{
+    uint8_t key[RECORD_PAIR_KEY], new_key[RECORD_PAIR_KEY], head[RECORD_PAIR_BYTES];
+    struct kv_bytes body, original;
+    struct corpus_pair old;
+    bool is_new, changed;
+    int rc = record_need_batch(c, err);
+    if (rc < 0) return rc;
+    record_encode_pair(from, false, key, head);
+    record_encode_pair(to, false, new_key, head);
+    rc = record_get(c, TABLE_PAIRS, key, sizeof key, &body, err);
+    if (rc == 0)
+        rc = error_set(err, ERR_NOT_FOUND, "%s: a pair to be changed is not there", c->folder);
+    if (rc < 0) return rc;
+    rc = record_decode_pair(c, (struct kv_bytes){key, sizeof key}, body, &old, &original, err);
+    if (rc < 0) return rc;
+    char *text = original.bytes ? memory_copy(original.bytes, original.n, err) : NULL;
+    size_t n_text = original.n;
+    if (original.bytes && !text) return ERR_NOMEM;
+    if (memcmp(key, new_key, sizeof key)) rc = record_delete(c, TABLE_PAIRS, key, sizeof key, err);
+    if (rc == 0) rc = corpus_add_pair(c, to, text, n_text, &is_new, &changed, err);
+    memory_free(text);
+    return rc;
+}
+
 int corpus_add_id(struct corpus *c, uint16_t source, const char *id,
                   const uint8_t key[DIGEST_BYTES], struct error *err)
 {
     uint32_t number;
     struct kv_bytes old;
     size_t n = strlen(id);
-    int rc = need_batch(c, err);
+    int rc = record_need_batch(c, err);
     if (rc < 0) return rc;
     if (source >= c->names[NAME_SOURCE].n || n > MAX_NAME)
         return error_set(err, ERR_USAGE, "%s: an id needs a known source and at most %d bytes",
@@ -323,36 +346,6 @@ int corpus_add_id(struct corpus *c, uint16_t source, const char *id,
                      c->folder, id, c->names[NAME_SOURCE].text[source]);
 }
 
-int corpus_add_reject(struct corpus *c, const struct corpus_reject *reject, bool *is_new,
-                      struct error *err)
-{
-    uint8_t key[DIGEST_BYTES], k[8], v[8];
-    struct kv_bytes old;
-    int rc = need_batch(c, err);
-    if (rc < 0) return rc;
-    struct json *j = json_new_object();
-    json_set_string(j, "source", reject->source);
-    json_set_int(j, "line", (int64_t)reject->line);
-    json_set_int(j, "byte_offset", (int64_t)reject->byte_offset);
-    json_set_string(j, "reason", reject->reason);
-    json_set_string(j, "message", reject->message);
-    json_set_string(j, "record", reject->record);
-    char *text = json_write(j, JSON_SORTED, err);
-    json_free(j);
-    if (!text) return ERR_NOMEM;
-    record_reject_key(reject, key);
-    rc = record_get(c, TABLE_REJECT_KEYS, key, sizeof key, &old, err);
-    if (rc >= 0 && is_new) *is_new = rc == 0;
-    if (rc == 0) {
-        bytes_put_key_u64(k, c->sums[TABLE_REJECTS].n);
-        bytes_put_u64(v, c->sums[TABLE_REJECTS].n);
-        rc = record_append(c, TABLE_REJECTS, k, sizeof k, text, strlen(text), err);
-        if (rc == 0) rc = record_put(c, TABLE_REJECT_KEYS, key, sizeof key, v, sizeof v, err);
-    }
-    memory_free(text);
-    return rc < 0 ? rc : 0;
-}
-
 int corpus_intern(struct corpus *c, enum corpus_name_kind kind, const char *name, uint16_t *id,
                   struct error *err)
 {
@@ -362,7 +355,7 @@ int corpus_intern(struct corpus *c, enum corpus_name_kind kind, const char *name
         *id = (uint16_t)found;
         return 0;
     }
-    int rc = need_batch(c, err);
+    int rc = record_need_batch(c, err);
     if (rc < 0) return rc;
     size_t next = c->names[kind].n;
     if (next >= MAX_NAMES || n > MAX_NAME)
@@ -377,9 +370,25 @@ int corpus_intern(struct corpus *c, enum corpus_name_kind kind, const char *name
     return rc;
 }
 
+int corpus_caption_rule(struct corpus *c, char **rule, struct error *err)
+{
+    struct kv_bytes body;
+    int found = record_get(c, TABLE_META, "caption_rule", 12, &body, err);
+    if (found < 0) return found;
+    *rule = found ? memory_copy(body.bytes, body.n, err) : memory_string(DEFAULT_RULE, err);
+    return *rule ? 0 : ERR_NOMEM;
+}
+
+int corpus_set_caption_rule(struct corpus *c, const char *rule, struct error *err)
+{
+    int rc = record_need_batch(c, err);
+    if (rc < 0) return rc;
+    return record_replace(c, TABLE_META, "caption_rule", 12, rule, strlen(rule), err);
+}
+
 int corpus_set_classes(struct corpus *c, const char *json_text, struct error *err)
 {
-    int rc = need_batch(c, err);
+    int rc = record_need_batch(c, err);
     return rc < 0 ? rc
                   : record_replace(c, TABLE_META, "classes", 7, json_text, strlen(json_text), err);
 }

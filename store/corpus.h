@@ -44,12 +44,27 @@ enum corpus_name_kind { NAME_LANGUAGE, NAME_SOURCE, NAME_LABEL, NAME_KINDS };
 #define CORPUS_NO_NAME 0xffff /* e.g. a pair without a label */
 #define CORPUS_ABSENT UINT32_MAX
 
+/* What a picture looks like, to find its twins; ingest/likeness.h makes it. */
+struct likeness {
+    uint64_t hash;
+    uint8_t colour[8];
+};
+
 struct corpus_image {
-    uint8_t key[DIGEST_BYTES];
+    uint8_t key[DIGEST_BYTES];    /* of the file as it came */
     uint32_t width_px, height_px; /* upright, after EXIF orientation; 0 without bytes */
     uint8_t format;               /* enum corpus_image_format */
     uint8_t orientation;          /* EXIF 1..8 as found in the file; 1 when absent */
     uint32_t n_bytes;             /* stored bytes */
+    bool has_icc;                 /* the file has a colour profile; pixels are never converted */
+    uint8_t n_warnings;           /* of the decoder; 255: or more */
+    bool has_likeness;
+    struct likeness likeness;
+    /* The stored bytes are a smaller JPEG made of the file, and size, format and n_bytes are theirs: */
+    bool is_reduced;
+    uint8_t stored_key[DIGEST_BYTES]; /* digest of the stored bytes */
+    uint32_t came_width_px, came_height_px; /* of the file as it came, upright */
+    uint8_t came_format;
 };
 
 struct corpus_pair {
@@ -62,7 +77,8 @@ struct corpus_pair {
 struct corpus_reject {
     const char *source;   /* manifest or folder, as given */
     uint64_t line;        /* 1-based; 0 when there is none */
-    uint64_t byte_offset; /* in the manifest or the text */
+    uint64_t byte_offset; /* of the line in the manifest, or of the member in the tar */
+    const char *member;   /* of a tar; NULL when there is none */
     const char *reason;   /* stable word: "missing-file", "truncated-jpeg", "bad-utf8", ... */
     const char *message;  /* the sentence */
     const char *record;   /* what was tried: image path or the line, may be cut */
@@ -85,8 +101,8 @@ void corpus_abort(struct corpus *c);
 /* Bytes added since corpus_begin: commit at about 64 MB. */
 uint64_t corpus_batch_bytes(const struct corpus *c);
 
-/* image->key and n_bytes are filled in from bytes when bytes != NULL; with bytes == NULL the caller
- * gives the key (corpus_key_of_id). *number is the image's number, new or old. */
+/* image->key (of a reduced image: stored_key, and its key is the caller's) and n_bytes are filled in
+ * from bytes when bytes != NULL; with bytes == NULL the caller gives the key (corpus_key_of_id). *number is the image's number, new or old. */
 int corpus_add_image(struct corpus *c, struct corpus_image *image, const void *bytes, size_t n,
                      uint32_t *number, bool *is_new, struct error *err) MUST_CHECK;
 /* text: normalised UTF-8, 1..65535 bytes. */
@@ -103,9 +119,15 @@ int corpus_add_id(struct corpus *c, uint16_t source, const char *id, const uint8
                   struct error *err) MUST_CHECK;
 /* A reject is identified by (source, line, reason, record): one that is already quarantined changes
  * nothing and says *is_new = false, so that a repeated run counts only what it rejected newly.
- * is_new may be NULL. */
-int corpus_add_reject(struct corpus *c, const struct corpus_reject *reject, bool *is_new,
-                      struct error *err) MUST_CHECK;
+ * number: as corpus_each_reject gives it. Both may be NULL. */
+int corpus_add_reject(struct corpus *c, const struct corpus_reject *reject, uint64_t *number,
+                      bool *is_new, struct error *err) MUST_CHECK;
+/* Takes a reject out of quarantine, by the number corpus_each_reject gives. ERR_NOT_FOUND when absent. */
+int corpus_remove_reject(struct corpus *c, uint64_t number, struct error *err) MUST_CHECK;
+/* Gives a pair another language, source, split, weight or label; image and caption stay. Where such a
+ * pair is there already, the two become one. ERR_NOT_FOUND when `from` is not there. */
+int corpus_change_pair(struct corpus *c, const struct corpus_pair *from, const struct corpus_pair *to,
+                       struct error *err) MUST_CHECK;
 /* The id of a name, made when new (WRITE, inside a batch). At most 65534 a kind. */
 int corpus_intern(struct corpus *c, enum corpus_name_kind kind, const char *name, uint16_t *id,
                   struct error *err) MUST_CHECK;
@@ -140,6 +162,11 @@ int corpus_caption_text(struct corpus *c, uint32_t number, const char **text, si
 /* All pairs, in order of (image, caption, language, source); owned: memory_free. */
 int corpus_pairs(struct corpus *c, struct corpus_pair **pairs, size_t *n, struct error *err) MUST_CHECK;
 
+/* The name of the rule that all captions of the corpus are normalised by ("nfc-space-1" when none was
+ * set); owned: memory_free. Setting it: inside a batch, before the first caption. */
+int corpus_caption_rule(struct corpus *c, char **rule, struct error *err) MUST_CHECK;
+int corpus_set_caption_rule(struct corpus *c, const char *rule, struct error *err) MUST_CHECK;
+
 /* Class list: the parsed classes.json as it was given, one per corpus (name = "" is the default
  * list); prompts are captions without pairs. */
 int corpus_set_classes(struct corpus *c, const char *json_text, struct error *err) MUST_CHECK;
@@ -147,8 +174,10 @@ int corpus_set_classes(struct corpus *c, const char *json_text, struct error *er
 int corpus_classes(struct corpus *c, char **json_text, struct error *err) MUST_CHECK;
 
 int corpus_counts(struct corpus *c, struct corpus_counts *counts, struct error *err) MUST_CHECK;
-/* Calls visit for every reject in order of arrival with its JSON text; stops at a negative return. */
-int corpus_each_reject(struct corpus *c, int (*visit)(void *context, const char *json),
+/* Calls visit for every reject in order of arrival with its number and its JSON text; stops at a
+ * negative return. */
+int corpus_each_reject(struct corpus *c,
+                       int (*visit)(void *context, uint64_t number, const char *json),
                        void *context, struct error *err) MUST_CHECK;
 
 /* Walks everything: every record's checksum, key of every image and caption, both number tables,

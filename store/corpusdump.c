@@ -12,6 +12,8 @@
 #include "store/json.h"
 #include "store/memory.h"
 
+static const char *const format_names[] = {"none", "jpeg", "png", "webp"};
+
 struct dump {
     struct corpus *c;
     int (*emit)(void *context, const char *line);
@@ -90,20 +92,41 @@ static int set_text(struct json *j, const char *name, struct kv_bytes text, stru
     return 0;
 }
 
+/* What most pictures do not have. */
+static void emit_image_more(struct json *j, const struct corpus_image *image)
+{
+    char likeness[40];
+    if (image->has_icc) json_set_bool(j, "icc", true);
+    if (image->n_warnings) json_set_int(j, "warnings", image->n_warnings);
+    if (image->has_likeness) {
+        int n = snprintf(likeness, sizeof likeness, "%016llx-",
+                         (unsigned long long)image->likeness.hash);
+        for (int i = 0; i < 8; i++)
+            n += snprintf(likeness + n, sizeof likeness - (size_t)n, "%02x",
+                          image->likeness.colour[i]);
+        json_set_string(j, "likeness", likeness);
+    }
+    if (!image->is_reduced) return;
+    set_hex(j, "stored", image->stored_key);
+    json_set_int(j, "came_width", image->came_width_px);
+    json_set_int(j, "came_height", image->came_height_px);
+    json_set_string(j, "came_format", format_names[image->came_format]);
+}
+
 static int emit_image(struct dump *d, uint32_t number)
 {
-    static const char *const formats[] = {"none", "jpeg", "png", "webp"};
     struct corpus_image image;
     int rc = corpus_get_image(d->c, number, &image, d->err);
     if (rc < 0) return rc;
     memcpy(d->image_key[number], image.key, DIGEST_BYTES);
     struct json *j = json_new_object();
     set_hex(j, "key", image.key);
-    json_set_string(j, "format", formats[image.format]);
+    json_set_string(j, "format", format_names[image.format]);
     json_set_int(j, "width", image.width_px);
     json_set_int(j, "height", image.height_px);
     json_set_int(j, "orientation", image.orientation);
     json_set_int(j, "bytes", image.n_bytes);
+    emit_image_more(j, &image);
     return emit(d, "image", j);
 }
 
@@ -240,8 +263,9 @@ static int keep_ids(struct dump *d)
 }
 
 /* Without its message and the folder of its source, which are the run's own. */
-static int keep_reject(void *context, const char *text)
+static int keep_reject(void *context, uint64_t number, const char *text)
 {
+    (void)number;
     struct dump *d = context;
     struct json *reject = json_read(text, strlen(text), "reject", d->err);
     if (!reject) return ERR_DATA;
@@ -250,6 +274,8 @@ static int keep_reject(void *context, const char *text)
     json_set_string(j, "source", slash && slash[1] ? slash + 1 : source);
     json_set_int(j, "line", json_int(json_get(reject, "line"), 0));
     json_set_int(j, "byte_offset", json_int(json_get(reject, "byte_offset"), 0));
+    if (json_text(json_get(reject, "member"), NULL))
+        json_set_string(j, "member", json_text(json_get(reject, "member"), NULL));
     json_set_string(j, "reason", json_text(json_get(reject, "reason"), NULL));
     json_set_string(j, "record", json_text(json_get(reject, "record"), NULL));
     json_free(reject);

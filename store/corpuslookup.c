@@ -148,7 +148,7 @@ int corpus_image_bytes(struct corpus *c, uint32_t number, const uint8_t **bytes,
     rc = get_numbered(c, TABLE_IMAGE_BYTES, number, &body, err);
     if (rc < 0) return rc;
     digest_of(body.bytes, body.n, key);
-    if (body.n != image.n_bytes || memcmp(key, image.key, DIGEST_BYTES))
+    if (body.n != image.n_bytes || memcmp(key, record_bytes_key(&image), DIGEST_BYTES))
         return error_set(err, ERR_CORRUPT,
                          "%s: the bytes of image %u do not match their key; run clipstill verify",
                          c->folder, number);
@@ -243,24 +243,4 @@ int corpus_counts(struct corpus *c, struct corpus_counts *counts, struct error *
         .n_prompts = n_captions - n_paired,
     };
     return 0;
-}
-
-int corpus_each_reject(struct corpus *c, int (*visit)(void *context, const char *json),
-                       void *context, struct error *err)
-{
-    struct kv_cursor *cur = NULL;
-    struct kv_bytes key, value, body;
-    int rc = record_snapshot(c, err);
-    if (rc == 0) rc = kv_cursor_open(c->txn, TABLE_REJECTS, &cur, err);
-    if (rc < 0) return rc;
-    for (rc = kv_cursor_first(cur, &key, &value, err); rc > 0;
-         rc = kv_cursor_next(cur, &key, &value, err)) {
-        rc = record_check(c, TABLE_REJECTS, key, value, &body, err);
-        char *text = rc == 0 ? memory_copy(body.bytes, body.n, err) : NULL;
-        if (rc == 0) rc = text ? visit(context, text) : ERR_NOMEM;
-        memory_free(text);
-        if (rc < 0) break;
-    }
-    kv_cursor_close(cur);
-    return rc;
 }

@@ -57,6 +57,13 @@ int record_check(const struct corpus *c, enum corpus_table table, struct kv_byte
     return 0;
 }
 
+int record_need_batch(const struct corpus *c, struct error *err)
+{
+    return c->in_batch
+               ? 0
+               : error_set(err, ERR_USAGE, "%s: nothing can be added outside a batch", c->folder);
+}
+
 int record_snapshot(struct corpus *c, struct error *err)
 {
     return c->txn ? 0 : kv_begin_read(c->kv, &c->txn, err);
@@ -139,6 +146,23 @@ int record_replace(struct corpus *c, enum corpus_table table, const void *key, s
     return 0;
 }
 
+int record_delete(struct corpus *c, enum corpus_table table, const void *key, size_t n_key,
+                  struct error *err)
+{
+    struct kv_bytes old;
+    int found = record_get(c, table, key, n_key, &old, err);
+    if (found < 0) return found;
+    if (found == 0) return corrupt(c, table, "to be deleted is not there", err);
+    uint64_t sum = record_sum(table, (struct kv_bytes){key, n_key}, old.bytes, old.n);
+    size_t n_body = old.n;
+    int rc = kv_delete(c->txn, table, key, n_key, err);
+    if (rc < 0) return rc;
+    c->sums[table].n--;
+    c->sums[table].digest -= sum;
+    c->sums[table].n_bytes -= n_body;
+    return 0;
+}
+
 int record_append_bytes(struct corpus *c, uint32_t number, const uint8_t key[DIGEST_BYTES],
                         const void *bytes, size_t n, struct error *err)
 {
@@ -165,6 +189,8 @@ int record_number(struct corpus *c, enum corpus_table table, const uint8_t key[D
     return bytes_at_end(&r) ? 1 : corrupt(c, table, "has a wrong length", err);
 }
 
+enum image_flag { FLAG_ICC = 1, FLAG_REDUCED = 2, FLAG_LIKENESS = 4 };
+
 size_t record_encode_image(const struct corpus_image *image, uint8_t body[RECORD_IMAGE_BYTES])
 {
     uint8_t *p = bytes_put(body, image->key, DIGEST_BYTES);
@@ -173,7 +199,37 @@ size_t record_encode_image(const struct corpus_image *image, uint8_t body[RECORD
     p = bytes_put_u32(p, image->n_bytes);
     p = bytes_put_u8(p, image->format);
     p = bytes_put_u8(p, image->orientation);
+    p = bytes_put_u8(p, (uint8_t)((image->has_icc ? FLAG_ICC : 0) |
+                                  (image->is_reduced ? FLAG_REDUCED : 0) |
+                                  (image->has_likeness ? FLAG_LIKENESS : 0)));
+    p = bytes_put_u8(p, image->n_warnings);
+    p = bytes_put_u64(p, image->likeness.hash);
+    p = bytes_put(p, image->likeness.colour, sizeof image->likeness.colour);
+    if (!image->is_reduced) return (size_t)(p - body);
+    p = bytes_put(p, image->stored_key, DIGEST_BYTES);
+    p = bytes_put_u32(p, image->came_width_px);
+    p = bytes_put_u32(p, image->came_height_px);
+    p = bytes_put_u8(p, image->came_format);
     return (size_t)(p - body);
+}
+
+/* What version 2 has behind the orientation. */
+static void decode_image_tail(struct bytes_reader *r, struct corpus_image *i)
+{
+    uint8_t flags = bytes_u8(r);
+    i->has_icc = flags & FLAG_ICC;
+    i->is_reduced = flags & FLAG_REDUCED;
+    i->has_likeness = flags & FLAG_LIKENESS;
+    i->n_warnings = bytes_u8(r);
+    i->likeness.hash = bytes_u64(r);
+    const uint8_t *colour = bytes_take(r, sizeof i->likeness.colour);
+    if (colour) memcpy(i->likeness.colour, colour, sizeof i->likeness.colour);
+    if (!i->is_reduced) return;
+    const uint8_t *stored = bytes_take(r, DIGEST_BYTES);
+    if (stored) memcpy(i->stored_key, stored, DIGEST_BYTES);
+    i->came_width_px = bytes_u32(r);
+    i->came_height_px = bytes_u32(r);
+    i->came_format = bytes_u8(r);
 }
 
 int record_decode_image(const struct corpus *c, struct kv_bytes body, struct corpus_image *image,
@@ -186,11 +242,17 @@ int record_decode_image(const struct corpus *c, struct kv_bytes body, struct cor
     i.n_bytes = bytes_u32(&r);
     i.format = bytes_u8(&r);
     i.orientation = bytes_u8(&r);
-    if (!bytes_at_end(&r) || i.format > IMAGE_WEBP)
+    if (!bytes_at_end(&r)) decode_image_tail(&r, &i); /* version 1 ends here */
+    if (!bytes_at_end(&r) || i.format > IMAGE_WEBP || i.came_format > IMAGE_WEBP)
         return corrupt(c, TABLE_IMAGES, "has impossible fields", err);
     memcpy(i.key, key, DIGEST_BYTES);
     *image = i;
     return 0;
+}
+
+const uint8_t *record_bytes_key(const struct corpus_image *image)
+{
+    return image->is_reduced ? image->stored_key : image->key;
 }
 
 void record_encode_pair(const struct corpus_pair *pair, bool has_original,
@@ -312,13 +374,12 @@ int record_check_format(struct corpus *c, struct error *err)
     uint32_t version = bytes_u32(&r);
     if (!magic || memcmp(magic, FORMAT_CORPUS_MAGIC, 16))
         return error_set(err, ERR_INCOMPATIBLE, "%s: is not a clipstill corpus", c->folder);
-    if (version != FORMAT_CORPUS_VERSION)
+    if (version < FORMAT_CORPUS_OLDEST || version > FORMAT_CORPUS_VERSION)
         return error_set(err, ERR_INCOMPATIBLE,
-                         "%s: a corpus of format version %u, this clipstill reads version %d; use "
-                         "the clipstill that "
-                         "made it, or ingest again into a new cache",
-                         c->folder, version, FORMAT_CORPUS_VERSION);
-    return bytes_at_end(&r) ? 1 : corrupt(c, TABLE_META, "has a wrong length", err);
+                         "%s: a corpus of format version %u, this clipstill reads versions %d to "
+                         "%d; use the clipstill that made it, or ingest again into a new cache",
+                         c->folder, version, FORMAT_CORPUS_OLDEST, FORMAT_CORPUS_VERSION);
+    return bytes_at_end(&r) ? (int)version : corrupt(c, TABLE_META, "has a wrong length", err);
 }
 
 int record_write_format(struct corpus *c, struct error *err)

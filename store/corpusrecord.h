@@ -67,9 +67,14 @@ int record_append(struct corpus *c, enum corpus_table table, const void *key, si
                   size_t n_body, struct error *err) MUST_CHECK;
 int record_replace(struct corpus *c, enum corpus_table table, const void *key, size_t n_key, const void *body,
                    size_t n_body, struct error *err) MUST_CHECK;
-/* TABLE_IMAGE_BYTES has no checksum of its own. */
+/* The record must be there. */
+int record_delete(struct corpus *c, enum corpus_table table, const void *key, size_t n_key,
+                  struct error *err) MUST_CHECK;
+/* TABLE_IMAGE_BYTES has no checksum of its own: key is the digest of the bytes. */
 int record_append_bytes(struct corpus *c, uint32_t number, const uint8_t key[DIGEST_BYTES], const void *bytes,
                         size_t n, struct error *err) MUST_CHECK;
+/* The digest that the bytes of an image must have. */
+const uint8_t *record_bytes_key(const struct corpus_image *image);
 
 /* Key -> number in TABLE_IMAGE_KEYS or TABLE_CAPTION_KEYS: 1, 0 when absent, or an error. */
 int record_number(struct corpus *c, enum corpus_table table, const uint8_t key[DIGEST_BYTES],
@@ -77,7 +82,7 @@ int record_number(struct corpus *c, enum corpus_table table, const uint8_t key[D
 
 /* Bodies. Encoders return the length written; decoders ERR_CORRUPT when the length or a field is
  * impossible. */
-#define RECORD_IMAGE_BYTES 46
+#define RECORD_IMAGE_BYTES 105 /* at most */
 size_t record_encode_image(const struct corpus_image *image, uint8_t body[RECORD_IMAGE_BYTES]);
 int record_decode_image(const struct corpus *c, struct kv_bytes body, struct corpus_image *image,
                         struct error *err) MUST_CHECK;
@@ -96,10 +101,12 @@ void record_reject_key(const struct corpus_reject *reject, uint8_t key[DIGEST_BY
 int record_load_sums(struct corpus *c, struct error *err) MUST_CHECK;
 int record_store_sums(struct corpus *c, struct error *err) MUST_CHECK;
 int record_load_names(struct corpus *c, struct error *err) MUST_CHECK;
-/* 1 when the format record is there and of this version, 0 when absent, or ERR_INCOMPATIBLE. */
+/* The version when the format record is there and can be read, 0 when absent, or ERR_INCOMPATIBLE. */
 int record_check_format(struct corpus *c, struct error *err) MUST_CHECK;
 int record_write_format(struct corpus *c, struct error *err) MUST_CHECK;
 
+/* ERR_USAGE outside a batch. */
+int record_need_batch(const struct corpus *c, struct error *err) MUST_CHECK;
 /* A getter of a CORPUS_WRITE handle outside a batch needs a snapshot: opens it when there is none. */
 int record_snapshot(struct corpus *c, struct error *err) MUST_CHECK;
 

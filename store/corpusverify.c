@@ -62,7 +62,7 @@ static int check_image(const struct walk *w, struct kv_bytes key, struct kv_byte
         return wrong(w, found ? "has bytes it does not know of" : "its bytes are missing");
     if (!found) return 0;
     digest_of(bytes.bytes, bytes.n, digest);
-    if (bytes.n != image.n_bytes || memcmp(digest, image.key, DIGEST_BYTES))
+    if (bytes.n != image.n_bytes || memcmp(digest, record_bytes_key(&image), DIGEST_BYTES))
         wrong(w, "its bytes do not match its key");
     return 0;
 }
@@ -122,8 +122,8 @@ static int check_reject(const struct walk *w, struct kv_bytes key, struct kv_byt
     uint8_t digest[DIGEST_BYTES];
     struct kv_bytes found;
     struct bytes_reader r = bytes_reader(key.bytes, key.n);
-    if (bytes_key_u64(&r) != w->i || !bytes_at_end(&r))
-        return wrong(w, "its number is not its place");
+    uint64_t number = bytes_key_u64(&r);
+    if (!bytes_at_end(&r)) return wrong(w, "has a wrong key");
     struct json *j = json_read((const char *)body.bytes, body.n, "reject", NULL);
     if (!j) return wrong(w, "is not valid JSON");
     struct corpus_reject reject = {.source = json_text(json_get(j, "source"), NULL),
@@ -133,7 +133,9 @@ static int check_reject(const struct walk *w, struct kv_bytes key, struct kv_byt
     record_reject_key(&reject, digest);
     json_free(j);
     if (record_get(w->c, TABLE_REJECT_KEYS, digest, sizeof digest, &found, NULL) == 0)
-        wrong(w, "is not in the table of keys");
+        return wrong(w, "is not in the table of keys");
+    r = bytes_reader(found.bytes, found.n);
+    if (bytes_u64(&r) != number) wrong(w, "its key leads to another number");
     return 0;
 }
 

@@ -17,6 +17,8 @@ int file_read(const char *path, uint64_t limit, char **bytes, size_t *n, struct 
 int file_write(const char *path, const void *bytes, size_t n, struct error *err) MUST_CHECK;
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
+/* Neither a regular file nor a folder: a pipe, which can be read once. */
+bool file_is_special(const char *path);
 uint64_t file_size(const char *path); /* 0 when absent */
 /* As mkdir -p. */
 int file_make_folder(const char *path, struct error *err) MUST_CHECK;

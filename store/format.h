@@ -8,13 +8,20 @@
  * CACHE/corpus: one LMDB environment, version FORMAT_CORPUS_VERSION, with these named tables:
  *
  *   0 meta          "format"          -> "clipstill corpus" (16 bytes), u32 version, sum
+ *                   "caption_rule"    -> how captions are normalised ("nfkc-space-1"), sum; absent:
+ *                                     "nfc-space-1"
  *                   "table:" + name   -> u64 records, u64 set digest, u64 value bytes (without
  *                                     sums), sum
  *                   "classes"         -> the class list as JSON text, sum; absent when there is none
  *   1 images        u32 number        -> key[32], u32 width_px, u32 height_px, u32 n_bytes, u8
- *                                     format, u8 orientation, sum
- *   2 image_bytes   u32 number        -> the file's bytes, and nothing else: the image's key is
- *                                     their checksum (no record for an image without bytes)
+ *                                     format, u8 orientation, u8 flags, u8 n_warnings, u64 hash and
+ *                                     u8[8] colour of its likeness, sum; a reduced image has before
+ *                                     the sum: stored_key[32], u32 width_px, u32 height_px, u8
+ *                                     format of the file as it came. flags: 1 ICC profile, 2
+ *                                     reduced, 4 the likeness is known
+ *   2 image_bytes   u32 number        -> the file's bytes, and nothing else: the image's key (its
+ *                                     stored_key when it is reduced) is their checksum (no record
+ *                                     for an image without bytes)
  *   3 image_keys    key[32]           -> u32 number, sum
  *   4 captions      u32 number        -> key[32], normalised text, sum
  *   5 caption_keys  key[32]           -> u32 number, sum
@@ -23,8 +30,8 @@
  *                                     has_original, original text, sum
  *   7 names         u8 kind, u16 id   -> name, sum
  *   8 ids           u16 source, SHA-256(id)[32] -> image key[32], id, sum
- *   9 rejects       u64 arrival       -> JSON object: source, line, byte_offset, reason, message,
- *                                     record; sum
+ *   9 rejects       u64 arrival       -> JSON object: source, line, byte_offset, member, reason,
+ *                                     message, record; sum
  *  10 reject_keys   SHA-256(source NUL reason NUL record NUL u64 line)[32] -> u64 arrival, sum
  *
  * CACHE/features/<set>: one LMDB environment, version FEATURESET_FORMAT (store/featureset.h), with
@@ -40,14 +47,18 @@
  *                                       1, ...
  *                   each value followed by u64: digest_short(key) xor digest_short(value)
  *
+ * Version 1 of the corpus is version 2 but for images, which end behind their orientation. Either kind
+ * of image record is read, and a writer that opens a corpus of version 1 makes it one of version 2.
+ *
  * A set digest is the wrapping sum of the table's record checksums (for image_bytes: of the first 8
- * bytes of the image keys). Numbers are dense, from 0, in order of arrival. The set digest and
+ * bytes of the digests of the bytes). Numbers are dense, from 0, in order of arrival. The set digest and
  * counts of all tables but meta are written in the same transaction as the records they speak of.
  */
 #ifndef STORE_FORMAT_H
 #define STORE_FORMAT_H
 
 #define FORMAT_CORPUS_MAGIC "clipstill corpus" /* 16 bytes, without the NUL */
-#define FORMAT_CORPUS_VERSION 1
+#define FORMAT_CORPUS_VERSION 2
+#define FORMAT_CORPUS_OLDEST 1 /* that is still read */
 
 #endif

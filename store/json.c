@@ -51,6 +51,19 @@ struct json *json_read(const char *bytes, size_t n, const char *name, struct err
     return (struct json *)j;
 }
 
+struct json *json_read_part(const char *bytes, size_t n, size_t *used, const char *name,
+                            struct error *err)
+{
+    json_error_t e;
+    json_t *j = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &e);
+    if (!j)
+        error_set(err, ERR_DATA, "%s: not valid JSON at line %d, column %d: %s", name, e.line,
+                  e.column, e.text);
+    else
+        *used = (size_t)e.position;
+    return (struct json *)j;
+}
+
 struct json *json_read_file(const char *path, size_t limit, struct error *err)
 {
     char *bytes = NULL;

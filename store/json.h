@@ -28,6 +28,10 @@ struct json;
 /* Parses n bytes; `name` stands in error messages ("captions.jsonl:17"). Owned: json_free. NULL +
  * ERR_DATA. */
 struct json *json_read(const char *bytes, size_t n, const char *name, struct error *err) MUST_CHECK;
+/* Parses the value, an object or an array, that begins at bytes, and says in *used how many bytes it
+ * has; what stands behind it is not looked at. Owned; NULL + ERR_DATA. */
+struct json *json_read_part(const char *bytes, size_t n, size_t *used, const char *name,
+                            struct error *err) MUST_CHECK;
 /* Reads a file of at most limit bytes. */
 struct json *json_read_file(const char *path, size_t limit, struct error *err) MUST_CHECK;
 void json_free(struct json *j);

@@ -1,6 +1,6 @@
 /* The corpus: nothing twice, nothing lost, nothing half, and every flipped byte found.
  *
- * covers: corpusdump corpuslookup corpusrecord corpusverify
+ * covers: corpusdump corpuslookup corpusrecord corpusreject corpusverify
  */
 #include "store/corpus.h"
 
@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/corpusrecord.h"
 #include "store/file.h"
-#include "store/kv.h"
 #include "store/memory.h"
 #include "tests/check.h"
 
@@ -85,7 +85,7 @@ static int add_row(struct corpus *c, int i)
                                    .reason = "missing-file",
                                    .message = "no such file",
                                    .record = id};
-    if (rc == 0 && i % 10 == 0) rc = corpus_add_reject(c, &reject, NULL, &err);
+    if (rc == 0 && i % 10 == 0) rc = corpus_add_reject(c, &reject, NULL, NULL, &err);
     return rc;
 }
 
@@ -134,6 +134,12 @@ static char *dump(void)
     CHECK_FAIL("dump failed: %s", err.text);
     memory_free(t.p);
     return memory_string("", NULL);
+}
+
+static void print_finding(void *context, const char *text)
+{
+    (void)context;
+    CHECK_FAIL("%s", text);
 }
 
 static void count_finding(void *context, const char *text)
@@ -299,10 +305,10 @@ TEST(corpus_refuses_what_makes_no_sense)
     CHECK_EQ(corpus_add_id(c, 0, "one", other.key, &err), ERR_EXISTS);
     CHECK_EQ(corpus_add_id(c, 1, "one", image.key, &err), ERR_USAGE);
     struct corpus_reject reject = {.source = "s", .line = 4, .reason = "bad", .record = "r"};
-    CHECK_OK(corpus_add_reject(c, &reject, &is_new, &err), &err);
+    CHECK_OK(corpus_add_reject(c, &reject, NULL, &is_new, &err), &err);
     CHECK(is_new);
     reject.message = "other words";
-    CHECK_OK(corpus_add_reject(c, &reject, &is_new, &err), &err);
+    CHECK_OK(corpus_add_reject(c, &reject, NULL, &is_new, &err), &err);
     CHECK(!is_new);
     CHECK_OK(corpus_commit(c, &err), &err);
     const uint8_t *bytes;
@@ -529,18 +535,17 @@ TEST(corpus_getters_do_not_return_damaged_bytes)
     drop_cache();
 }
 
-TEST(corpus_of_another_version_is_refused)
+/* Writes the format record of another version, under a right checksum: the first 8 bytes of
+ * SHA-256("\0" "format" "clipstill corpus" VERSION 00 00 00). */
+static void set_version(char version)
 {
-    make_cache();
-    CHECK_OK(ingest(1, 100), &err);
     struct kv *kv;
     struct kv_txn *txn;
     struct kv_config config = {.mode = KV_WRITE, .tables = names, .n_tables = N_TABLES};
     char folder[80];
-    /* version 2 under a right checksum: SHA-256("\0" "format" "clipstill corpus" 02 00 00 00),
-     * first 8 bytes */
-    unsigned char record[28] = "clipstill corpus\2", hashed[27] = "\0formatclipstill corpus\2",
+    unsigned char record[28] = "clipstill corpus", hashed[27] = "\0formatclipstill corpus",
                   digest[DIGEST_BYTES];
+    record[16] = hashed[23] = (unsigned char)version;
     digest_of(hashed, sizeof hashed, digest);
     memcpy(record + 20, digest, 8);
     snprintf(folder, sizeof folder, "%s/corpus", cache);
@@ -549,10 +554,106 @@ TEST(corpus_of_another_version_is_refused)
     CHECK_OK(kv_put(txn, 0, "format", 6, record, sizeof record, &err), &err);
     CHECK_OK(kv_commit(txn, &err), &err);
     kv_close(kv);
+}
+
+TEST(corpus_of_another_version_is_refused)
+{
+    make_cache();
+    CHECK_OK(ingest(1, 100), &err);
+    set_version(9);
     struct corpus *c;
     CHECK_EQ(corpus_open(&c, cache, CORPUS_READ, &err), ERR_INCOMPATIBLE);
-    CHECK_HAS(err.text, "version 2");
+    CHECK_HAS(err.text, "version 9");
     CHECK_EQ(corpus_open(&c, cache, CORPUS_WRITE, &err), ERR_INCOMPATIBLE);
+    drop_cache();
+}
+
+TEST(corpus_of_version_1_is_read_and_made_version_2)
+{
+    uint8_t number[4] = {0, 0, 0, 3}, body[RECORD_IMAGE_BYTES];
+    struct corpus_image image;
+    struct corpus *c;
+    make_cache();
+    CHECK_OK(ingest(1, 100), &err);
+    CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
+    CHECK_OK(corpus_begin(c, &err), &err);
+    CHECK_OK(corpus_get_image(c, 3, &image, &err), &err);
+    record_encode_image(&image, body);
+    CHECK_OK(record_replace(c, TABLE_IMAGES, number, 4, body, 46, &err), &err);
+    CHECK_OK(corpus_commit(c, &err), &err);
+    corpus_close(c);
+    set_version(1);
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(corpus_open(&c, cache, i ? CORPUS_WRITE : CORPUS_READ, &err), &err);
+        CHECK_OK(corpus_get_image(c, 3, &image, &err), &err);
+        CHECK_EQ(image.orientation, 1);
+        CHECK(!image.has_likeness && !image.has_icc && !image.is_reduced);
+        CHECK_EQ(record_check_format(c, &err), i ? 2 : 1);
+        CHECK_OK(corpus_verify(c, print_finding, NULL, NULL, &err), &err);
+        corpus_close(c);
+    }
+    drop_cache();
+}
+
+TEST(rejects_are_taken_out)
+{
+    struct corpus *c;
+    uint64_t number[3];
+    bool is_new;
+    make_cache();
+    CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
+    CHECK_OK(corpus_begin(c, &err), &err);
+    struct corpus_reject reject = {.source = "s", .reason = "bad", .record = "r"};
+    for (uint64_t i = 0; i < 3; i++) {
+        reject.line = i + 1;
+        CHECK_OK(corpus_add_reject(c, &reject, &number[i], &is_new, &err), &err);
+        CHECK_EQ(number[i], i);
+    }
+    CHECK_OK(corpus_remove_reject(c, 1, &err), &err);
+    CHECK_EQ(corpus_remove_reject(c, 1, &err), ERR_NOT_FOUND);
+    CHECK_OK(corpus_commit(c, &err), &err);
+    CHECK_OK(corpus_begin(c, &err), &err);
+    reject.line = 2; /* comes again behind the others */
+    CHECK_OK(corpus_add_reject(c, &reject, &number[1], &is_new, &err), &err);
+    CHECK(is_new);
+    CHECK_EQ(number[1], 3);
+    CHECK_OK(corpus_commit(c, &err), &err);
+    struct corpus_counts counts;
+    CHECK_OK(corpus_counts(c, &counts, &err), &err);
+    CHECK_EQ(counts.n_rejects, 3);
+    CHECK_OK(corpus_verify(c, print_finding, NULL, NULL, &err), &err);
+    corpus_close(c);
+    drop_cache();
+}
+
+TEST(pairs_are_changed)
+{
+    struct corpus *c;
+    make_cache();
+    CHECK_OK(ingest(1, 20), &err);
+    CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
+    struct corpus_pair *pairs, to;
+    size_t n, n_after;
+    uint16_t language;
+    CHECK_OK(corpus_pairs(c, &pairs, &n, &err), &err);
+    CHECK_OK(corpus_begin(c, &err), &err);
+    CHECK_OK(corpus_intern(c, NAME_LANGUAGE, "sw", &language, &err), &err);
+    to = pairs[0];
+    to.language = language;
+    to.split = SPLIT_VAL;
+    CHECK_OK(corpus_change_pair(c, &pairs[0], &to, &err), &err);
+    CHECK_EQ(corpus_change_pair(c, &pairs[0], &to, &err), ERR_NOT_FOUND);
+    CHECK_OK(corpus_commit(c, &err), &err);
+    memory_free(pairs);
+    CHECK_OK(corpus_pairs(c, &pairs, &n_after, &err), &err);
+    CHECK_EQ(n_after, n);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++)
+        found += pairs[i].language == language && pairs[i].split == SPLIT_VAL;
+    CHECK_EQ(found, 1);
+    CHECK_OK(corpus_verify(c, print_finding, NULL, NULL, &err), &err);
+    memory_free(pairs);
+    corpus_close(c);
     drop_cache();
 }
 
