@@ -33,7 +33,7 @@ common  := $(O) -g -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp
 CFLAGS_ALL   := -std=c11 -D_GNU_SOURCE $(common) -Wstrict-prototypes -Wmissing-prototypes $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(common) $(CXXFLAGS)
 LDLIBS  := -llmdb -lzstd -ljpeg -lwebp -lwebpdemux -lspng -licuuc -licui18n -licudata -ljansson -lcrypto \
-           -ldnnl -lsentencepiece_train -lsentencepiece -lstdc++ -lm
+           -larchive -ldnnl -lsentencepiece_train -lsentencepiece -lstdc++ -lm
 build   := build/$(shell echo '$(CC) $(CXX) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' | sha256sum | cut -c1-12)
 
 rooms   := store ingest featurize train

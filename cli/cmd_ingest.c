@@ -8,9 +8,10 @@
 
 static struct ingest_options o;
 static const char *format, *split, *max_bad;
+static struct option_list maps;
 
 static const struct option options[] = {
-    {"format", 0, OPTION_CHOICE, "NAME", "of the sources", 0, 0, "auto|tsv|csv|jsonl|dir", &format},
+    {"format", 0, OPTION_CHOICE, "NAME", "of the sources", 0, 0, SOURCE_WORDS, &format},
     {"lang", 0, OPTION_STRING, "TAG", "language of captions that name none (BCP 47)", 0, 0, NULL,
      &o.language},
     {"split", 0, OPTION_CHOICE, "NAME", "of rows that name none", 0, 0, "train|val|test", &split},
@@ -23,7 +24,14 @@ static const struct option options[] = {
      "register images by id, without their files (for imported features)", 0, 0, NULL,
      &o.no_images},
     {"folder-labels", 0, OPTION_FLAG, NULL, "image folders: the sub-folder's name is the label", 0,
-     0, NULL, &o.folder_labels},
+     0, NULL, &o.source.folder_labels},
+    {"images", 0, OPTION_STRING, "DIR",
+     "what image paths are relative to; the manifest's folder when not given", 0, 0, NULL,
+     &o.source.pictures},
+    {"map", 0, OPTION_LIST, "OURS=THEIRS",
+     "a column or member's name in the source, e.g. caption=title", 0, 0, NULL, &maps},
+    {"retry-failed", 0, OPTION_FLAG, NULL, "only the records that stand in quarantine", 0, 0, NULL,
+     &o.retry_failed},
     {"max-bad", 0, OPTION_STRING, "N|P%", "stop with exit 4 when more records are bad", 0, 0, NULL,
      &max_bad},
 };
@@ -42,6 +50,8 @@ static struct json *as_json(const struct ingest_result *r)
     json_set_int(j, "pairs_known", (int64_t)r->n_pairs_old);
     json_set_int(j, "rejects", (int64_t)r->n_rejects);
     json_set_int(j, "rejects_new", (int64_t)r->n_rejects_new);
+    json_set_int(j, "rejects_gone", (int64_t)r->n_rejects_gone);
+    json_set_int(j, "passed", (int64_t)r->n_passed);
     for (size_t i = 0; i < r->n_reasons; i++)
         json_set_int(reasons, r->reasons[i].word, (int64_t)r->reasons[i].n);
     json_set(j, "reasons", reasons);
@@ -62,6 +72,9 @@ static void print_result(const char *cache, const struct ingest_result *r)
         printf("  %" PRIu64 " rejected, %" PRIu64
                " of them new; `clipstill dump --quarantine %s` tells each\n",
                r->n_rejects, r->n_rejects_new, cache);
+    if (r->n_rejects_gone)
+        printf("  %" PRIu64 " earlier rejects are good now, or gone, and left the quarantine\n",
+               r->n_rejects_gone);
     for (size_t i = 0; i < r->n_reasons; i++)
         printf("    %-24s %" PRIu64 "\n", r->reasons[i].word, r->reasons[i].n);
 }
@@ -73,7 +86,9 @@ static int run(const struct command *self, struct error *err)
     o.sources = self->positional + 1;
     o.n_sources = (size_t)self->n_positional - 1;
     o.split = !strcmp(split, "val") ? SPLIT_VAL : !strcmp(split, "test") ? SPLIT_TEST : SPLIT_TRAIN;
-    int rc = source_format_of(format, &o.format, err);
+    int rc = source_format_of(format, &o.source.format, err);
+    for (int i = 0; rc == 0 && i < maps.n; i++)
+        rc = fields_map(&o.source.fields, maps.items[i], err);
     if (rc == 0 && max_bad) rc = ingest_parse_max_bad(max_bad, &o, err);
     if (rc < 0) return rc;
     rc = ingest_run(cache, &o, progress_start(), &r, err);

@@ -45,22 +45,27 @@ static bool given(const char *s)
 static int reject(struct deposit *d, const struct row *row, const char *reason, const char *message,
                   struct error *err)
 {
-    char tried[2 * ROW_SHOWN + 20], record[2 * ROW_SHOWN], said[900];
+    char tried[2 * ROW_SHOWN + 20], record[2 * ROW_SHOWN], said[900], member[ROW_SHOWN];
     const char *name = given(row->image) ? row->image : given(row->id) ? row->id : "";
     snprintf(tried, sizeof tried, row->caption ? "%.*s: %.*s" : "%.*s", ROW_SHOWN, name, ROW_SHOWN,
              row->caption ? row->caption : "");
     caption_printable(row->record ? row->record : tried, record, sizeof record);
     caption_printable(message, said, sizeof said);
+    caption_printable(row->member ? row->member : "", member, sizeof member);
     struct corpus_reject rejected = {.source = d->source_path,
                                      .line = row->line,
                                      .byte_offset = row->byte_offset,
+                                     .member = row->member ? member : NULL,
                                      .reason = reason,
                                      .message = said,
                                      .record = record};
     bool is_new = false;
-    int rc = corpus_add_reject(d->corpus, &rejected, &is_new, err);
-    if (rc == 0) count_reason(d->result, reason, is_new);
-    return rc;
+    uint64_t number = 0;
+    int rc = corpus_add_reject(d->corpus, &rejected, &number, &is_new, err);
+    if (rc < 0) return rc;
+    quarantine_meet(d->quarantine, row, number);
+    count_reason(d->result, reason, is_new);
+    return 0;
 }
 
 /* ERR_DATA in why makes a reject of the row; any other error ends the run. */
@@ -76,8 +81,9 @@ static int split_of(const char *word, enum corpus_split *split)
     static const struct {
         const char *word;
         enum corpus_split split;
-    } known[] = {{"train", SPLIT_TRAIN},    {"val", SPLIT_VAL}, {"valid", SPLIT_VAL},
-                 {"validation", SPLIT_VAL}, {"dev", SPLIT_VAL}, {"test", SPLIT_TEST}};
+    } known[] = {{"train", SPLIT_TRAIN}, {"restval", SPLIT_TRAIN},  {"val", SPLIT_VAL},
+                 {"valid", SPLIT_VAL},   {"validation", SPLIT_VAL}, {"dev", SPLIT_VAL},
+                 {"test", SPLIT_TEST}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcasecmp(word, known[i].word)) continue;
         *split = known[i].split;
@@ -175,12 +181,13 @@ static int find_image(struct deposit *d, const struct row *row, struct shot *sho
     *reason = "missing-image";
     if (!given(row->image) && !given(row->id))
         return error_set(why, ERR_DATA, "the record names no image");
+    bool has_file = shot || given(row->image);
     if (d->options->no_images) {
         *reason = "bad-id";
         int rc = number_of_id(d, given(row->id) ? row->id : row->image, number, why);
         return rc < 0 ? rc : check_ids(d, row, *number, reason, why);
     }
-    if (!given(row->image)) return find_known(d, row->id, number, reason, why);
+    if (!has_file) return find_known(d, row->id, number, reason, why);
     if (shot->reason) {
         *reason = shot->reason;
         return error_set(why, ERR_DATA, "%s", shot->message);

@@ -8,6 +8,7 @@
 #define INGEST_DEPOSIT_H
 
 #include "ingest/ingest.h"
+#include "ingest/quarantine.h"
 #include "ingest/row.h"
 #include "ingest/shots.h"
 
@@ -15,6 +16,7 @@ struct deposit {
     struct corpus *corpus; /* all borrowed */
     const struct ingest_options *options;
     struct ingest_result *result;
+    struct quarantine *quarantine;
     const char *source_path; /* as given, for rejects */
     const char *source_name; /* pairs and ids are filed under it */
 };

@@ -180,12 +180,16 @@ static int next_line(struct folder *f, struct row *row, struct error *err)
 {
     int rc;
     do rc = lines_next(&f->lines, err);
-    while (rc == 1 && strspn(f->lines.text, " \t\r") == f->lines.n);
+    while (rc == 1 && strspn(f->lines.text, " \t\r") == f->lines.n && !f->lines.broken);
     if (rc < 0) return rc;
     fill(f, row);
     if (rc == 0) {
         f->reading = false;
         return f->any_caption ? 0 : 1; /* an empty sidecar: the picture alone */
+    }
+    if (f->lines.broken) {
+        error_set(&f->why, ERR_DATA, "%s: %s", f->sidecar, f->lines.broken);
+        return reject(f, row, ROW_BROKEN);
     }
     f->any_caption = true;
     row->line = f->lines.line;
@@ -210,7 +214,12 @@ static int begin_picture(struct folder *f, struct row *row, struct error *err)
     if (memory_grow(&f->sidecar, &capacity, stem + 4, 1, MEMORY_MAX_SMALL, err) < 0)
         return ERR_NOMEM;
     memcpy(f->sidecar + stem, "txt", 4);
-    if (!file_exists(f->sidecar)) return 1;
+    struct stat st;
+    if (stat(f->sidecar, &st) < 0) return 1;
+    if (!S_ISREG(st.st_mode)) { /* a pipe would be waited for */
+        error_set(&f->why, ERR_DATA, "%s: is no regular file", f->sidecar);
+        return reject(f, row, "bad-sidecar");
+    }
     if (lines_open(&f->lines, f->sidecar, &f->why) < 0) return reject(f, row, "bad-sidecar");
     f->reading = true;
     f->any_caption = false;

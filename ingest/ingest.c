@@ -5,14 +5,18 @@
 #include "ingest/ingest.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ingest/caption.h"
 #include "ingest/classes.h"
 #include "ingest/deposit.h"
+#include "ingest/quarantine.h"
+#include "ingest/stream.h"
 #include "store/file.h"
 #include "store/memory.h"
 
@@ -33,6 +37,7 @@ struct stage {
     struct ingest_result *r;
     struct corpus *corpus;
     struct shots *shots;
+    struct quarantine *quarantine;
     struct item *items; // (TURN_ROWS)
     size_t n_items, batch_rows;
     uint64_t n_text; /* bytes of the rows kept for this turn */
@@ -44,6 +49,7 @@ struct ingest_options ingest_defaults(void)
 {
     return (struct ingest_options){.language = "und",
                                    .split = SPLIT_TRAIN,
+                                   .source = source_defaults(),
                                    .max_bad = -1,
                                    .max_bad_percent = -1,
                                    .limits = picture_limits_default(),
@@ -93,6 +99,25 @@ static void clear_turn(struct stage *s)
 }
 
 /* Keeps a row for this turn, and its picture file. */
+static int keep_picture(struct stage *s, const struct source *source, const struct row *row,
+                        size_t *shot, struct error *err)
+{
+    char *path = NULL;
+    int rc;
+    if (row->picture) { /* told apart by its place in the source */
+        char place[64];
+        snprintf(place, sizeof place, "@%" PRIu64 ":%" PRIu64, row->line, row->byte_offset);
+        path = file_join(source_path(source), place, err);
+        rc = path ? shots_hold(s->shots, path, row->picture, row->n_picture, s->corpus, shot, err)
+                  : ERR_NOMEM;
+    } else {
+        path = file_join(source_folder(source), row->image, err);
+        rc = path ? shots_get(s->shots, path, s->corpus, shot, err) : ERR_NOMEM;
+    }
+    memory_free(path);
+    return rc;
+}
+
 static int keep(struct stage *s, const struct source *source, const struct row *row,
                 struct error *err)
 {
@@ -102,11 +127,9 @@ static int keep(struct stage *s, const struct source *source, const struct row *
     if (rc < 0) return rc;
     s->n_items++;
     s->n_text += row->n_caption;
-    if (row->reason || s->o->no_images || !row->image || !*row->image) return 0;
-    char *path = file_join(source_folder(source), row->image, err);
-    rc = path ? shots_get(s->shots, path, s->corpus, &item->shot, err) : ERR_NOMEM;
-    memory_free(path);
-    return rc;
+    bool has_picture = row->picture || (row->image && *row->image);
+    if (row->reason || s->o->no_images || !has_picture) return 0;
+    return keep_picture(s, source, row, &item->shot, err);
 }
 
 /* Reads a turn: up to TURN_ROWS rows and a part of a transaction's bytes. 1: there is more; 0: the
@@ -119,6 +142,10 @@ static int read_turn(struct stage *s, struct source *source, struct error *err)
         struct row row;
         rc = source_next(source, &row, err);
         if (rc <= 0) break;
+        if (s->o->retry_failed && !quarantine_holds(s->quarantine, &row)) {
+            s->r->n_passed++;
+            continue;
+        }
         int kept = keep(s, source, &row, err);
         if (kept < 0) return kept;
     }
@@ -195,29 +222,44 @@ static int judge_source(const struct source *source, uint64_t n_rows, uint64_t n
         return error_set(err, ERR_DATA, "%s: %s", source_path(source),
                          kind == SOURCE_FOLDER  ? "holds no picture"
                          : kind == SOURCE_JSONL ? "is empty; one JSON object a line is expected"
-                                                : "has a header but no rows");
+                         : kind == SOURCE_WEBDATASET                ? "holds no sample"
+                         : kind == SOURCE_TSV || kind == SOURCE_CSV ? "has a header but no rows"
+                                                                    : "holds no record");
     if (n_good == 0)
         return error_set(err, ERR_BUDGET, "%s: every record was rejected (%llu)",
                          source_path(source), (unsigned long long)n_rows);
     return 0;
 }
 
+/* The whole source was read: what it no longer rejects leaves the quarantine. Standard input is
+ * another source each time. */
+static int end_source(struct stage *s, const char *path, struct error *err)
+{
+    if (!strcmp(path, STREAM_STDIN)) return 0;
+    int rc = begin(s, err);
+    return rc < 0 ? rc : quarantine_end(s->quarantine, s->corpus, &s->r->n_rejects_gone, err);
+}
+
 static int run_source(struct stage *s, const char *path, struct error *err)
 {
     struct source *source = NULL;
-    uint64_t rows_before = s->r->n_rows, n_good = 0;
+    uint64_t rows_before = s->r->n_rows, passed_before = s->r->n_passed, n_good = 0;
     char *name = s->o->source_name ? memory_string(s->o->source_name, err)
                                    : source_default_name(path, err);
     if (!name) return ERR_NOMEM;
-    int rc = source_open(&source, path, s->o->format, s->o->folder_labels, s->report, err);
+    int rc = source_open(&source, path, &s->o->source, s->report, err);
+    quarantine_begin(s->quarantine, path);
     if (rc == 0) {
         struct deposit d = {.corpus = s->corpus,
                             .options = s->o,
                             .result = s->r,
+                            .quarantine = s->quarantine,
                             .source_path = path,
                             .source_name = name};
         rc = run_turns(s, source, &d, &n_good, err);
-        if (rc == 0) rc = judge_source(source, s->r->n_rows - rows_before, n_good, err);
+        if (rc == 0) rc = end_source(s, path, err);
+        if (rc == 0 && s->r->n_passed == passed_before)
+            rc = judge_source(source, s->r->n_rows - rows_before, n_good, err);
     }
     source_close(source);
     memory_free(name);
@@ -225,8 +267,8 @@ static int run_source(struct stage *s, const char *path, struct error *err)
 }
 
 /* Whatever is wrong with the arguments is said before anything is written. */
-static int check_arguments(const struct ingest_options *o, struct classes **classes,
-                           struct error *err)
+static int check_arguments(const struct ingest_options *o, const struct source_paths *paths,
+                           struct classes **classes, struct error *err)
 {
     char tag[CAPTION_MAX_LANGUAGE];
     if (o->n_sources == 0 && !o->classes)
@@ -239,9 +281,11 @@ static int check_arguments(const struct ingest_options *o, struct classes **clas
                          o->language);
     if (o->source_name && (!*o->source_name || strlen(o->source_name) > 1000))
         return error_set(err, ERR_USAGE, "a source name has 1 to 1000 bytes");
-    for (size_t i = 0; i < o->n_sources; i++) {
+    for (size_t i = 0; i < paths->n; i++) {
         struct source *source;
-        int rc = source_open(&source, o->sources[i], o->format, o->folder_labels, NULL, err);
+        const char *path = paths->path[i];
+        if (!strcmp(path, STREAM_STDIN) || file_is_special(path)) continue;
+        int rc = source_open(&source, path, &o->source, NULL, err);
         if (rc < 0) return rc;
         source_close(source);
     }
@@ -271,19 +315,22 @@ int ingest_run(const char *cache, const struct ingest_options *o, const struct r
                struct ingest_result *r, struct error *err)
 {
     struct classes *classes = NULL;
+    struct source_paths paths = {0};
     struct stage s = {.o = o,
                       .report = report,
                       .r = r,
                       .n_threads = o->n_threads > 0 ? o->n_threads : omp_get_max_threads()};
     *r = (struct ingest_result){0};
-    int rc = check_arguments(o, &classes, err);
+    int rc = source_expand(o->sources, o->n_sources, &paths, err);
+    if (rc == 0) rc = check_arguments(o, &paths, &classes, err);
     if (rc < 0) goto done;
     rc = ERR_NOMEM;
     if (!(s.shots = shots_new(&o->limits, err))) goto done;
     if (!(s.items = memory_array(TURN_ROWS, sizeof *s.items, MEMORY_MAX_SMALL, err))) goto done;
     rc = corpus_open(&s.corpus, cache, CORPUS_WRITE, err);
+    if (rc == 0) rc = quarantine_open(&s.quarantine, s.corpus, err);
     if (rc == 0 && classes) rc = store_classes(&s, classes, err);
-    for (size_t i = 0; rc == 0 && i < o->n_sources; i++) rc = run_source(&s, o->sources[i], err);
+    for (size_t i = 0; rc == 0 && i < paths.n; i++) rc = run_source(&s, paths.path[i], err);
     if (rc == 0) rc = judge_share(&s, err);
     if (rc == 0 || rc == ERR_BUDGET || rc == ERR_STOPPED || rc == ERR_DATA) {
         int committed = commit(&s, err);
@@ -291,9 +338,11 @@ int ingest_run(const char *cache, const struct ingest_options *o, const struct r
     }
 done:
     if (s.items) clear_turn(&s);
+    quarantine_close(s.quarantine);
     corpus_close(s.corpus);
     memory_free(s.items);
     shots_free(s.shots);
     classes_free(classes);
+    source_paths_release(&paths);
     return rc;
 }

@@ -8,7 +8,8 @@
  * Rows are read in batches, their pictures decoded in parallel, and committed in order, one durable
  * transaction of about batch_bytes: the corpus is the same for any number of threads, and after
  * kill -9 the same command goes on. What is there already changes nothing. A bad record is
- * quarantined and counted, never stops the run. Errors: ERR_BUDGET (more than max_bad rejects, or a
+ * quarantined and counted, never stops the run. The quarantine of a source is what its last full
+ * reading rejected: an earlier reject whose record is good now is taken out. Errors: ERR_BUDGET (more than max_bad rejects, or a
  * source whose every record was rejected), ERR_STOPPED; what was good up to then is committed in
  * both cases. ERR_DATA, ERR_NOT_FOUND, ERR_USAGE: a source that cannot be read at all.
  */
@@ -25,16 +26,16 @@
 #include "store/report.h"
 
 struct ingest_options {
-    const char *const *sources;
+    const char *const *sources; /* paths, patterns, or "-": source_expand */
     size_t n_sources;
-    enum source_format format;
+    struct source_options source;
     const char *language;        /* of captions that name none; "und" by default */
     enum corpus_split split;     /* of rows that name none; train */
     /* pairs and ids are filed under it; NULL: the last part of each source's path */
     const char *source_name;
     bool no_images;              /* register images by their declared id, without bytes */
-    bool folder_labels;          /* image folders: the sub-folder's name is the label */
     const char *classes;         /* path of classes.json, or NULL */
+    bool retry_failed;           /* only records that stand in quarantine */
     int64_t max_bad;             /* rejects allowed in this run; negative: any number */
     double max_bad_percent;      /* of the records read; negative: any share. Judged at the end */
     struct picture_limits limits;
@@ -61,6 +62,8 @@ struct ingest_result {
     uint64_t n_prompts_new;  /* of the class list */
     uint64_t n_rejects;      /* all bad records of this run */
     uint64_t n_rejects_new;  /* those that were not in quarantine before: exit 3 */
+    uint64_t n_rejects_gone; /* of earlier runs, taken out of quarantine: their record is good now, or gone */
+    uint64_t n_passed;       /* records that retry_failed left alone */
     uint64_t n_image_bytes;  /* added */
     struct ingest_reason reasons[INGEST_MAX_REASONS]; /* in order of first appearance */
     size_t n_reasons;

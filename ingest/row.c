@@ -26,8 +26,10 @@ static void move(const char **pointer, size_t n, char **at)
 int row_copy(const struct row *from, struct row *to, char **block, struct error *err)
 {
     *to = *from;
-    const char **strings[] = {&to->image, &to->id,      &to->lang,  &to->label,
-                              &to->split, &to->message, &to->record};
+    to->picture = NULL;
+    to->n_picture = 0;
+    const char **strings[] = {&to->image, &to->id,     &to->lang,    &to->label,
+                              &to->split, &to->member, &to->message, &to->record};
     enum { N = sizeof strings / sizeof *strings };
     size_t n[N], total = from->n_caption + 1;
     for (int i = 0; i < N; i++) total += (n[i] = *strings[i] ? strlen(*strings[i]) : 0) + 1;

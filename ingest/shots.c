@@ -3,6 +3,7 @@
  * once. The one allocation inside the parallel loop is the decoders' own. */
 #include "ingest/shots.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "store/digest.h"
@@ -75,21 +76,13 @@ static int refuse(struct shot *shot, const char *reason, const char *sentence, s
     return 0;
 }
 
-/* Reads the file of a new shot and looks its key up. */
-static int load(struct shots *s, struct shot *shot, struct corpus *corpus, struct error *err)
+/* Gives a shot its bytes (owned, n): looks their key up, and keeps them when it is new. */
+static int settle_key(struct shots *s, struct shot *shot, struct corpus *corpus, struct error *err)
 {
     struct error why = {0};
-    int rc = file_read(shot->path, s->limits.max_bytes, &shot->bytes, &shot->n, &why);
-    if (rc == ERR_NOMEM) return error_set(err, rc, "%s", why.text);
-    if (rc < 0) {
-        const char *reason = rc == ERR_NOT_FOUND ? "missing-file"
-                             : rc == ERR_DATA    ? "too-large"
-                                                 : "unreadable-file";
-        return refuse(shot, reason, why.text, err);
-    }
     s->n_bytes += shot->n;
     digest_of(shot->bytes, shot->n, shot->image.key);
-    rc = corpus_image_number(corpus, shot->image.key, &shot->number, &why);
+    int rc = corpus_image_number(corpus, shot->image.key, &shot->number, &why);
     if (rc < 0 && rc != ERR_NOT_FOUND) return error_set(err, rc, "%s", why.text);
     if (rc == 0) {
         shot->stored = true;
@@ -103,25 +96,68 @@ static int load(struct shots *s, struct shot *shot, struct corpus *corpus, struc
     return 0;
 }
 
-int shots_get(struct shots *s, const char *path, struct corpus *corpus, size_t *index,
-              struct error *err)
+/* Reads the file of a shot. */
+static int load(struct shots *s, struct shot *shot, struct corpus *corpus, struct error *err)
 {
-    uint32_t *slot = find(s, path);
+    struct error why = {0};
+    int rc = file_read(shot->path, s->limits.max_bytes, &shot->bytes, &shot->n, &why);
+    if (rc == ERR_NOMEM) return error_set(err, rc, "%s", why.text);
+    if (rc == 0) return settle_key(s, shot, corpus, err);
+    const char *reason = rc == ERR_NOT_FOUND ? "missing-file"
+                         : rc == ERR_DATA    ? "too-large"
+                                             : "unreadable-file";
+    return refuse(shot, reason, why.text, err);
+}
+
+static int hold(struct shots *s, struct shot *shot, const void *bytes, size_t n,
+                struct corpus *corpus, struct error *err)
+{
+    char sentence[100];
+    snprintf(sentence, sizeof sentence, "the picture has %zu bytes; the limit is %llu", n,
+             (unsigned long long)s->limits.max_bytes);
+    if (n > s->limits.max_bytes) return refuse(shot, "too-large", sentence, err);
+    shot->bytes = memory_copy(bytes, n, err);
+    shot->n = n;
+    return shot->bytes ? settle_key(s, shot, corpus, err) : ERR_NOMEM;
+}
+
+/* The shot of a name. *is_due: its bytes are to be had, for the first time, or because they went with
+ * a batch in which no good row named it. */
+static int find_or_add(struct shots *s, const char *name, size_t *index, bool *is_due,
+                       struct error *err)
+{
+    uint32_t *slot = find(s, name);
     if (*slot) {
         *index = *slot - 1;
-        struct shot *known = &s->shot[*index];
-        /* its bytes went with a batch in which no good row named it */
-        bool again = !known->stored && !known->reason && !known->bytes;
-        return again ? load(s, known, corpus, err) : 0;
+        const struct shot *known = &s->shot[*index];
+        *is_due = !known->stored && !known->reason && !known->bytes;
+        return 0;
     }
     if (memory_grow(&s->shot, &s->capacity, s->n + 1, sizeof *s->shot, MEMORY_MAX_FILE, err) < 0)
         return ERR_NOMEM;
     struct shot *new = &s->shot[s->n];
-    *new = (struct shot){.image.orientation = 1, .path = memory_string(path, err)};
+    *new = (struct shot){.image.orientation = 1, .path = memory_string(name, err)};
     if (!new->path) return ERR_NOMEM;
     *index = s->n++;
     *slot = (uint32_t)s->n;
-    return load(s, new, corpus, err);
+    *is_due = true;
+    return 0;
+}
+
+int shots_get(struct shots *s, const char *path, struct corpus *corpus, size_t *index,
+              struct error *err)
+{
+    bool is_due;
+    int rc = find_or_add(s, path, index, &is_due, err);
+    return rc < 0 || !is_due ? rc : load(s, &s->shot[*index], corpus, err);
+}
+
+int shots_hold(struct shots *s, const char *name, const void *bytes, size_t n,
+               struct corpus *corpus, size_t *index, struct error *err)
+{
+    bool is_due;
+    int rc = find_or_add(s, name, index, &is_due, err);
+    return rc < 0 || !is_due ? rc : hold(s, &s->shot[*index], bytes, n, corpus, err);
 }
 
 /* Fills in what the picture is. Reads and writes nothing but its shot. */

@@ -1,6 +1,7 @@
 /* The picture files of a batch: each is read, hashed and decoded once, however many rows name it.
  *
  *     shots_get(s, path, corpus, &index, &err);      // serial: reads the file, looks its key up
+ *     shots_hold(s, name, bytes, n, corpus, &index, &err);   // the same for bytes that a source holds
  *     shots_decode(s, n_threads, &err);              // parallel: whatever the corpus does not know yet
  *     struct shot *shot = shots_at(s, index);        // reason != NULL: it cannot be used
  *     shots_settle(s);                               // after the rows are stored: lets the bytes go
@@ -36,6 +37,10 @@ void shots_free(struct shots *s);
  * the machine failed. */
 int shots_get(struct shots *s, const char *path, struct corpus *corpus, size_t *index,
               struct error *err) MUST_CHECK;
+/* The same for a picture whose bytes (borrowed for the call) stand in the source itself; name tells
+ * one picture of the run from another. */
+int shots_hold(struct shots *s, const char *name, const void *bytes, size_t n, struct corpus *corpus,
+               size_t *index, struct error *err) MUST_CHECK;
 int shots_decode(struct shots *s, int n_threads, struct error *err) MUST_CHECK;
 struct shot *shots_at(struct shots *s, size_t index);
 uint64_t shots_bytes(const struct shots *s); /* of files held */

@@ -1,140 +1,246 @@
 /* One stream of rows out of any kind of source; see source.h. Recognition looks at the first bytes
- * before it looks at the name. */
+ * before it looks at the name; a table of readers does the rest. */
 #include "ingest/source.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "ingest/cnclip.h"
+#include "ingest/coco.h"
+#include "ingest/flickr.h"
 #include "ingest/folder.h"
 #include "ingest/jsonl.h"
+#include "ingest/karpathy.h"
 #include "ingest/picture.h"
 #include "ingest/table.h"
+#include "ingest/webdataset.h"
 #include "store/file.h"
 #include "store/memory.h"
 
-static const char *const words[] = {"auto", "tsv", "csv", "jsonl", "dir"};
-#define N_FORMATS ((int)(sizeof words / sizeof *words))
-
 struct source {
     enum source_format format;
-    char *path, *folder; /* owned */
+    const struct source_options *o; /* borrowed */
+    char *path, *folder;            /* owned */
     uint64_t size_bytes;
-    struct table *table; /* one of these three is set */
-    struct jsonl *jsonl;
-    struct folder *pictures;
+    void *reader; /* of the format's kind */
+};
+
+/* How a format is read; each function knows its own reader. */
+struct reader {
+    const char *word;
+    int (*next)(void *reader, struct row *row, struct error *err);
+    void (*close)(void *reader);
+    uint64_t (*position)(const void *reader);
+};
+
+#define READER(stem)                                                                               \
+    static int stem##_any_next(void *reader, struct row *row, struct error *err)                   \
+    {                                                                                              \
+        return stem##_next(reader, row, err);                                                      \
+    }                                                                                              \
+    static void stem##_any_close(void *reader)                                                     \
+    {                                                                                              \
+        stem##_close(reader);                                                                      \
+    }                                                                                              \
+    static uint64_t stem##_any_position(const void *reader)                                        \
+    {                                                                                              \
+        return stem##_position(reader);                                                            \
+    }
+READER(table)
+READER(jsonl)
+READER(coco)
+READER(karpathy)
+READER(flickr)
+READER(cnclip)
+READER(webdataset)
+READER(folder)
+#define READ_BY(stem) stem##_any_next, stem##_any_close, stem##_any_position
+
+static const struct reader readers[SOURCE_FORMATS] = {
+    [SOURCE_AUTO] = {"auto", NULL, NULL, NULL},
+    [SOURCE_TSV] = {"tsv", READ_BY(table)},
+    [SOURCE_CSV] = {"csv", READ_BY(table)},
+    [SOURCE_JSONL] = {"jsonl", READ_BY(jsonl)},
+    [SOURCE_COCO] = {"coco", READ_BY(coco)},
+    [SOURCE_KARPATHY] = {"karpathy", READ_BY(karpathy)},
+    [SOURCE_FLICKR] = {"flickr", READ_BY(flickr)},
+    [SOURCE_CNCLIP] = {"cnclip", READ_BY(cnclip)},
+    [SOURCE_WEBDATASET] = {"webdataset", READ_BY(webdataset)},
+    [SOURCE_FOLDER] = {"dir", READ_BY(folder)},
 };
 
 int source_format_of(const char *word, enum source_format *format, struct error *err)
 {
-    for (int i = 0; i < N_FORMATS; i++) {
-        if (strcmp(word, words[i])) continue;
+    for (int i = 0; i < SOURCE_FORMATS; i++) {
+        if (strcmp(word, readers[i].word)) continue;
         *format = (enum source_format)i;
         return 0;
     }
-    return error_set(err, ERR_USAGE, "'%s' is no format; expected auto, tsv, csv, jsonl or dir",
-                     word);
+    return error_set(err, ERR_USAGE, "'%s' is no format; expected one of " SOURCE_WORDS, word);
 }
 
+struct source_options source_defaults(void)
+{
+    return (struct source_options){.fields = fields_defaults(),
+                                   .max_picture_bytes = picture_limits_default().max_bytes};
+}
+
+/* The name's end, without one of a compressor. */
 static bool ends_with(const char *s, const char *end)
 {
+    static const char *const packed[] = {"", ".gz", ".zst", ".bz2"};
     size_t n = strlen(s), k = strlen(end);
-    return n >= k && !strcasecmp(s + n - k, end);
+    for (size_t i = 0; i < sizeof packed / sizeof *packed; i++) {
+        size_t p = strlen(packed[i]);
+        if (n >= k + p && !strcasecmp(s + n - p, packed[i]) && !strncasecmp(s + n - p - k, end, k))
+            return true;
+    }
+    return false;
+}
+
+/* The members with which one large document begins, and JSON lines do not. */
+static bool is_document(const char *text, size_t n)
+{
+    static const char *const first[] = {"info",       "images", "annotations", "licenses",
+                                        "categories", "type",   "dataset"};
+    size_t at = 1 + strspn(text + 1, " \t\r\n");
+    if (at >= n || text[at] != '"') return false;
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        size_t k = strlen(first[i]);
+        if (!strncmp(text + at + 1, first[i], k) && text[at + 1 + k] == '"') return true;
+    }
+    return false;
 }
 
 /* By the first line: '{' is JSON, a TAB or a comma makes a table; a header of one column is told by
- * the name. */
-static int recognise_text(const char *path, const char *head, size_t n, enum source_format *format,
-                          struct error *err)
+ * the name. text ends with a NUL. */
+static enum source_format recognise_text(const char *path, const char *text, size_t n)
 {
-    size_t skip = n >= 3 && !memcmp(head, "\xef\xbb\xbf", 3) ? 3 : 0;
-    skip += strspn(head + skip, " \t\r\n");
-    size_t line = strcspn(head + skip, "\r\n");
-    if (head[skip] == '{')
-        *format = SOURCE_JSONL;
-    else if (memchr(head + skip, '\t', line))
-        *format = SOURCE_TSV;
-    else if (memchr(head + skip, ',', line))
-        *format = SOURCE_CSV;
-    else if (ends_with(path, ".tsv") || ends_with(path, ".txt"))
-        *format = SOURCE_TSV;
-    else if (ends_with(path, ".csv"))
-        *format = SOURCE_CSV;
-    else if (ends_with(path, ".jsonl") || ends_with(path, ".ndjson"))
-        *format = SOURCE_JSONL;
-    else
-        return error_set(
-            err, ERR_DATA,
-            "%s: is neither a table with a header, nor JSON lines, nor a folder of pictures; "
-            "say which with --format",
-            path);
-    return 0;
+    size_t skip = n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+    skip += strspn(text + skip, " \t\r\n");
+    text += skip;
+    n -= skip;
+    size_t line = strcspn(text, "\r\n");
+    if (cnclip_matches(text, n)) return SOURCE_CNCLIP;
+    if (*text == '{' && is_document(text, n))
+        return strstr(text, "\"sentences\"") || strstr(text, "\"sentids\"") ? SOURCE_KARPATHY
+                                                                            : SOURCE_COCO;
+    if (*text == '{') return SOURCE_JSONL;
+    if (flickr_matches(text, n)) return SOURCE_FLICKR;
+    if (memchr(text, '\t', line)) return SOURCE_TSV;
+    if (memchr(text, ',', line)) return SOURCE_CSV;
+    if (ends_with(path, ".tsv") || ends_with(path, ".txt")) return SOURCE_TSV;
+    if (ends_with(path, ".csv")) return SOURCE_CSV;
+    return ends_with(path, ".jsonl") || ends_with(path, ".ndjson") ? SOURCE_JSONL : SOURCE_AUTO;
 }
 
-static int recognise(const char *path, enum source_format *format, struct error *err)
+static int recognise(const char *path, const struct stream *stream, enum source_format *format,
+                     struct error *err)
 {
-    if (file_is_folder(path)) {
-        *format = SOURCE_FOLDER;
-        return 0;
-    }
-    char head[4097];
-    const char *picture;
-    FILE *f = fopen(path, "rbe");
-    if (!f) return error_errno(err, "%s", path);
-    size_t n = fread(head, 1, sizeof head - 1, f);
-    fclose(f);
-    head[n] = '\0';
+    const char *head, *picture;
+    size_t n;
+    *format = SOURCE_WEBDATASET;
+    if (stream_is_tar(stream)) return 0;
+    stream_peek(stream, &head, &n);
     picture_sniff(head, n, &picture);
     if (picture)
         return error_set(err, ERR_DATA,
                          "%s: is a %s file; a manifest or a folder of pictures is expected", path,
                          picture);
-    return recognise_text(path, head, n, format, err);
+    char *text = memory_copy(head, n, err); /* with a NUL */
+    if (!text) return ERR_NOMEM;
+    *format = recognise_text(path, text, strlen(text));
+    memory_free(text);
+    if (*format != SOURCE_AUTO) return 0;
+    return error_set(err, ERR_DATA,
+                     "%s: is neither a table with a header, nor JSON lines, nor another manifest "
+                     "that is known, nor a folder of pictures; say which with --format",
+                     path);
 }
 
-static int open_reader(struct source *s, bool folder_labels, const struct report *report,
+#define OPEN(stem, ...)                                                                            \
+    do {                                                                                           \
+        struct stem *opened = NULL;                                                                \
+        rc = stem##_open(&opened, __VA_ARGS__);                                                    \
+        s->reader = opened;                                                                        \
+    } while (0)
+
+/* stream is taken, also on an error. */
+static int open_reader(struct source *s, struct stream *stream, const struct report *report,
                        struct error *err)
 {
+    const struct fields *fields = &s->o->fields;
+    const char *path = s->path;
+    int rc = 0;
     switch (s->format) {
-    case SOURCE_FOLDER: return folder_open(&s->pictures, s->path, folder_labels, err);
-    case SOURCE_JSONL: return jsonl_open(&s->jsonl, s->path, err);
-    default:
-        return table_open(&s->table, s->path, s->format == SOURCE_CSV ? ',' : '\t', report, err);
+    case SOURCE_JSONL: OPEN(jsonl, stream, path, fields, err); break;
+    case SOURCE_COCO: OPEN(coco, stream, path, fields, err); break;
+    case SOURCE_KARPATHY: OPEN(karpathy, stream, path, err); break;
+    case SOURCE_FLICKR: OPEN(flickr, stream, path, err); break;
+    case SOURCE_CNCLIP: OPEN(cnclip, stream, path, err); break;
+    case SOURCE_WEBDATASET:
+        OPEN(webdataset, stream, path, fields, s->o->max_picture_bytes, report, err);
+        break;
+    default: OPEN(table, stream, path, s->format == SOURCE_CSV, fields, report, err); break;
     }
+    return rc;
 }
 
-int source_open(struct source **s, const char *path, enum source_format format, bool folder_labels,
-                const struct report *report, struct error *err)
+static int open_folder(struct source *s, struct error *err)
 {
-    *s = NULL;
-    if (!file_exists(path))
-        return error_set(err, ERR_NOT_FOUND, "%s: there is no such file or folder", path);
-    struct source *new = memory_array(1, sizeof *new, MEMORY_MAX_SMALL, err);
-    if (!new) return ERR_NOMEM;
-    new->format = format;
-    int rc = format == SOURCE_AUTO ? recognise(path, &new->format, err) : 0;
-    if (rc == 0 && !(new->path = memory_string(path, err))) rc = ERR_NOMEM;
-    if (rc == 0) {
-        new->folder = new->format == SOURCE_FOLDER ? memory_string(path, err)
-                                                   : file_folder_of(path, err);
-        new->size_bytes = new->format == SOURCE_FOLDER ? 0 : file_size(path);
-        if (!new->folder) rc = ERR_NOMEM;
-    }
-    if (rc == 0) rc = open_reader(new, folder_labels, report, err);
+    int rc;
+    OPEN(folder, s->path, s->o->folder_labels, err);
+    return rc;
+}
+
+static int open_file(struct source *s, const struct report *report, struct error *err)
+{
+    struct stream *stream;
+    int rc = stream_open(&stream, s->path, err);
+    if (rc < 0) return rc;
+    if (s->format == SOURCE_AUTO) rc = recognise(s->path, stream, &s->format, err);
     if (rc < 0) {
-        source_close(new);
+        stream_close(stream);
         return rc;
     }
-    *s = new;
-    return 0;
+    s->size_bytes = stream_size(stream);
+    rc = open_reader(s, stream, report, err);
+    if (rc == 0 && s->format == SOURCE_COCO) s->size_bytes = coco_size(s->reader);
+    if (rc == 0 && s->format == SOURCE_KARPATHY) s->size_bytes = karpathy_size(s->reader);
+    if (rc == 0 && s->format == SOURCE_CNCLIP) s->size_bytes = cnclip_size(s->reader);
+    return rc;
+}
+
+int source_open(struct source **out, const char *path, const struct source_options *options,
+                const struct report *report, struct error *err)
+{
+    *out = NULL;
+    bool is_stdin = !strcmp(path, STREAM_STDIN), is_folder = !is_stdin && file_is_folder(path);
+    if (!is_stdin && !file_exists(path))
+        return error_set(err, ERR_NOT_FOUND, "%s: there is no such file or folder", path);
+    struct source *s = memory_array(1, sizeof *s, MEMORY_MAX_SMALL, err);
+    if (!s) return ERR_NOMEM;
+    s->o = options;
+    s->format = options->format == SOURCE_AUTO && is_folder ? SOURCE_FOLDER : options->format;
+    s->path = memory_string(path, err);
+    s->folder = options->pictures ? memory_string(options->pictures, err)
+                : is_folder       ? memory_string(path, err)
+                                  : file_folder_of(path, err);
+    int rc = s->path && s->folder ? 0 : ERR_NOMEM;
+    if (rc == 0) rc = s->format == SOURCE_FOLDER ? open_folder(s, err) : open_file(s, report, err);
+    if (rc < 0)
+        source_close(s);
+    else
+        *out = s;
+    return rc;
 }
 
 void source_close(struct source *s)
 {
     if (!s) return;
-    table_close(s->table);
-    jsonl_close(s->jsonl);
-    folder_close(s->pictures);
+    if (s->reader) readers[s->format].close(s->reader);
     memory_free(s->path);
     memory_free(s->folder);
     memory_free(s);
@@ -142,8 +248,7 @@ void source_close(struct source *s)
 
 int source_next(struct source *s, struct row *row, struct error *err)
 {
-    if (s->table) return table_next(s->table, row, err);
-    return s->jsonl ? jsonl_next(s->jsonl, row, err) : folder_next(s->pictures, row, err);
+    return readers[s->format].next(s->reader, row, err);
 }
 
 enum source_format source_kind(const struct source *s)
@@ -163,6 +268,7 @@ const char *source_folder(const struct source *s)
 
 char *source_default_name(const char *path, struct error *err)
 {
+    if (!strcmp(path, STREAM_STDIN)) return memory_string("stdin", err);
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
     size_t start = n;
@@ -173,7 +279,46 @@ char *source_default_name(const char *path, struct error *err)
 void source_progress(const struct source *s, uint64_t *done, uint64_t *total)
 {
     *total = s->size_bytes;
-    *done = s->table   ? table_position(s->table)
-            : s->jsonl ? jsonl_position(s->jsonl)
-                       : folder_position(s->pictures);
+    *done = readers[s->format].position(s->reader);
+}
+
+static int add_path(struct source_paths *p, const char *path, struct error *err)
+{
+    if (memory_grow(&p->path, &p->capacity, p->n + 1, sizeof *p->path, MEMORY_MAX_FILE, err) < 0)
+        return ERR_NOMEM;
+    p->path[p->n] = memory_string(path, err);
+    return p->path[p->n] ? (p->n++, 0) : ERR_NOMEM;
+}
+
+static int expand_word(struct source_paths *p, const char *word, struct error *err)
+{
+    glob_t g = {0};
+    bool is_path = !strcmp(word, STREAM_STDIN) || file_exists(word);
+    if (is_path || !strpbrk(word, "*?[{")) return add_path(p, word, err);
+    int rc = glob(word, GLOB_BRACE, NULL, &g);
+    if (rc)
+        rc = rc == GLOB_NOMATCH
+                 ? error_set(err, ERR_NOT_FOUND,
+                             "%s: there is no such file, and as a pattern it fits none", word)
+                 : error_set(err, rc == GLOB_NOSPACE ? ERR_NOMEM : ERR_IO,
+                             "%s: the pattern's folder cannot be read", word);
+    for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++) rc = add_path(p, g.gl_pathv[i], err);
+    globfree(&g);
+    return rc;
+}
+
+int source_expand(const char *const *words, size_t n_words, struct source_paths *paths,
+                  struct error *err)
+{
+    int rc = 0;
+    *paths = (struct source_paths){0};
+    for (size_t i = 0; rc == 0 && i < n_words; i++) rc = expand_word(paths, words[i], err);
+    return rc;
+}
+
+void source_paths_release(struct source_paths *paths)
+{
+    for (size_t i = 0; i < paths->n; i++) memory_free(paths->path[i]);
+    memory_free(paths->path);
+    *paths = (struct source_paths){0};
 }

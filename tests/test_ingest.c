@@ -327,7 +327,7 @@ TEST(sources_that_cannot_be_read)
     CHECK(!file_exists(in_work("d"))); /* a wrong name makes no cache */
     write_text("column.tsv", "picture\tcaption\na\tb\n");
     CHECK_EQ(ingest("d", "column.tsv", ingest_defaults(), &r, &err), ERR_DATA);
-    CHECK_HAS(err.text, "no column 'image'; found: picture, caption");
+    CHECK_HAS(err.text, "no column 'image' (--map image=NAME names it); found: picture, caption");
     struct ingest_options o = ingest_defaults();
     o.language = "klingonese";
     CHECK_EQ(ingest("d", "header.tsv", o, &r, &err), ERR_USAGE);
@@ -412,7 +412,7 @@ TEST(folders_and_classes)
     struct ingest_options o = ingest_defaults();
     o.classes = in_work("classes.json");
     o.language = "de";
-    o.folder_labels = true;
+    o.source.folder_labels = true;
     CHECK_OK(ingest("cache", "pics", o, &r, &err), &err);
     CHECK_EQ(r.n_images_new, 2); /* one of them without a caption */
     CHECK_EQ(r.n_pairs_new, 2);

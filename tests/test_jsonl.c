@@ -3,6 +3,8 @@
 
 #include "tests/scratch.h"
 
+static struct stream *stream;
+static struct fields fields;
 static struct jsonl *j;
 static struct row row;
 static struct error err;
@@ -12,7 +14,9 @@ static void open_text(const char *text, size_t n)
 {
     err = (struct error){0};
     scratch_make(&s);
-    if (jsonl_open(&j, scratch_bytes(&s, "m", text, n), &err) < 0) CHECK_FAIL("%s", err.text);
+    const char *path = scratch_bytes(&s, "m", text, n);
+    if (stream_open(&stream, path, &err) < 0 || jsonl_open(&j, stream, path, &fields, &err) < 0)
+        CHECK_FAIL("%s", err.text);
 }
 
 #define OPEN(text) open_text(text, sizeof text - 1)

@@ -30,10 +30,6 @@ TEST(ends_marks_and_places)
     }
     CHECK_EQ(lines_next(&l, &err), 0);
     CHECK_EQ(lines_next(&l, &err), 0);
-    CHECK_OK(lines_seek(&l, 9, 3, &err), &err);
-    CHECK_EQ(lines_next(&l, &err), 1);
-    CHECK_EQ(l.line, 3);
-    CHECK_EQ(l.n, 5);
     lines_close(&l);
     lines_close(&l); /* twice is fine */
     scratch_remove(&s);

@@ -5,14 +5,14 @@
 #include "tests/scratch.h"
 
 static struct scratch s;
+static const struct source_options defaults, tsv = {.format = SOURCE_TSV};
 
 static void is(const char *name, const char *text, size_t n, enum source_format want)
 {
     struct source *source = NULL;
     struct error err = {0};
     struct row row;
-    CHECK_OK(source_open(&source, scratch_bytes(&s, name, text, n), SOURCE_AUTO, false, NULL, &err),
-             &err);
+    CHECK_OK(source_open(&source, scratch_bytes(&s, name, text, n), &defaults, NULL, &err), &err);
     CHECK_EQ(source_kind(source), want);
     CHECK_STR(source_folder(source), s.folder);
     CHECK_EQ(source_next(source, &row, &err), 1);
@@ -42,8 +42,7 @@ static void refused(const char *name, const char *text, size_t n, int code, cons
 {
     struct source *source = NULL;
     struct error err = {0};
-    CHECK_EQ(source_open(&source, scratch_bytes(&s, name, text, n), SOURCE_AUTO, false, NULL, &err),
-             code);
+    CHECK_EQ(source_open(&source, scratch_bytes(&s, name, text, n), &defaults, NULL, &err), code);
     CHECK_HAS(err.text, sentence);
     CHECK(source == NULL);
 }
@@ -60,8 +59,7 @@ TEST(what_is_no_source)
     REFUSED("empty", "", "say which with --format");
     REFUSED("empty.tsv", "", "is empty");
     REFUSED("one.csv", "image\na.jpg\n", "no column 'caption'");
-    CHECK_EQ(source_open(&source, "/nowhere/at/all", SOURCE_AUTO, false, NULL, &err),
-             ERR_NOT_FOUND);
+    CHECK_EQ(source_open(&source, "/nowhere/at/all", &defaults, NULL, &err), ERR_NOT_FOUND);
     CHECK_HAS(err.text, "/nowhere/at/all: there is no such file or folder");
     scratch_remove(&s);
 }
@@ -72,8 +70,8 @@ TEST(a_format_that_is_given_is_believed)
     struct source *source = NULL;
     struct error err = {0};
     const char *path = scratch_text(&s, "m", "image,caption\na.jpg,x\n");
-    CHECK_EQ(source_open(&source, path, SOURCE_TSV, false, NULL, &err), ERR_DATA);
-    CHECK_OK(source_open(&source, s.folder, SOURCE_AUTO, false, NULL, &err), &err);
+    CHECK_EQ(source_open(&source, path, &tsv, NULL, &err), ERR_DATA);
+    CHECK_OK(source_open(&source, s.folder, &defaults, NULL, &err), &err);
     CHECK_EQ(source_kind(source), SOURCE_FOLDER);
     CHECK_STR(source_folder(source), s.folder);
     source_close(source);

@@ -6,6 +6,8 @@
 #include "store/memory.h"
 #include "tests/scratch.h"
 
+static struct stream *stream;
+static struct fields fields;
 static struct table *t;
 static struct row row;
 static struct error err;
@@ -15,7 +17,9 @@ static void open_text(const char *text, size_t n, char delimiter)
 {
     err = (struct error){0};
     scratch_make(&s);
-    if (table_open(&t, scratch_bytes(&s, "m", text, n), delimiter, NULL, &err) < 0)
+    const char *path = scratch_bytes(&s, "m", text, n);
+    if (stream_open(&stream, path, &err) < 0 ||
+        table_open(&t, stream, path, delimiter == ',', &fields, NULL, &err) < 0)
         CHECK_FAIL("%s", err.text);
 }
 
@@ -145,7 +149,9 @@ static void refused(const char *text, size_t n, const char *sentence)
     struct error why = {0};
     struct table *none = NULL;
     scratch_make(&s);
-    CHECK_EQ(table_open(&none, scratch_bytes(&s, "m.csv", text, n), ',', NULL, &why), ERR_DATA);
+    const char *path = scratch_bytes(&s, "m.csv", text, n);
+    CHECK_OK(stream_open(&stream, path, &why), &why);
+    CHECK_EQ(table_open(&none, stream, path, true, &fields, NULL, &why), ERR_DATA);
     CHECK_HAS(why.text, sentence);
     CHECK(none == NULL);
     scratch_remove(&s);
@@ -157,9 +163,11 @@ TEST(headers_that_are_refused)
 {
     REFUSED("", "is empty");
     REFUSED("\n\n", "is empty");
-    REFUSED("file,text\na,b\n", "no column 'caption'; found: file, text");
-    REFUSED("image,text\na,b\n", "no column 'caption'");
-    REFUSED("path,caption\na,b\n", "no column 'image'; found: path, caption");
+    REFUSED("file,title\na,b\n",
+            "no column 'caption' (--map caption=NAME names it); found: file, title");
+    REFUSED("image,title\na,b\n", "no column 'caption'");
+    REFUSED("path,caption\na,b\n",
+            "no column 'image' (--map image=NAME names it); found: path, caption");
     REFUSED("image,caption,Image\n", "two columns are named 'image'");
     REFUSED("image,\"caption\n", "header line cannot be read");
     REFUSED("\xff\xfei\0m\0", "UTF-16");
@@ -176,9 +184,9 @@ TEST(unknown_columns_are_named)
     int n = 0;
     struct report report = {.context = &n, .warn = count};
     scratch_make(&s);
-    CHECK_OK(table_open(&t, scratch_text(&s, "m", "image,caption,langauge\na,b,c\n"), ',', &report,
-                        &err),
-             &err);
+    const char *path = scratch_text(&s, "m", "image,caption,langauge\na,b,c\n");
+    CHECK_OK(stream_open(&stream, path, &err), &err);
+    CHECK_OK(table_open(&t, stream, path, true, &fields, &report, &err), &err);
     CHECK_EQ(n, 1);
     next_is("a", "b", 2, 23);
     close_text();

@@ -1,0 +1,45 @@
+/* What the fields of a record are called in a source: the columns of a table, the members of a JSON
+ * object.
+ *
+ *     struct fields f = fields_defaults();
+ *     fields_map(&f, "caption=title", &err);          // --map: ours=theirs
+ *     enum field i = fields_find(&f, "Title");        // FIELD_CAPTION
+ *
+ * A field answers to its own name and to a few that other tools use ("text" for caption, "file_name"
+ * for image), without regard to case; once mapped, to the mapped name alone. Plain data.
+ */
+#ifndef INGEST_FIELDS_H
+#define INGEST_FIELDS_H
+
+#include <stdbool.h>
+
+#include "store/error.h"
+
+enum field {
+    FIELD_IMAGE,
+    FIELD_ID,
+    FIELD_CAPTION,
+    FIELD_LANG,
+    FIELD_LABEL,
+    FIELD_SPLIT,
+    FIELD_WEIGHT,
+    FIELD_N /* none of them */
+};
+
+#define FIELDS_MAX_NAME 200 /* bytes of a mapped name */
+
+struct fields {
+    char mapped[FIELD_N][FIELDS_MAX_NAME + 1]; /* "": not mapped */
+};
+
+struct fields fields_defaults(void);
+/* text: "caption=title". ERR_USAGE names what is wrong. A field is mapped once. */
+int fields_map(struct fields *f, const char *text, struct error *err) MUST_CHECK;
+/* FIELD_N: no field is called so. */
+enum field fields_find(const struct fields *f, const char *name);
+/* The name in a source: the mapped one, or our own. */
+const char *fields_name(const struct fields *f, enum field field);
+/* The i-th name that the field answers to, the best first; NULL behind the last. */
+const char *fields_alias(const struct fields *f, enum field field, int i);
+
+#endif

@@ -1,0 +1,8 @@
+/* Any bytes as COCO captions; see fuzzsource.h. */
+#include "tests/fuzzsource.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    fuzz_source(data, n, SOURCE_COCO);
+    return 0;
+}
