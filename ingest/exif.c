@@ -2,7 +2,6 @@
  * small bounds-checked reader serves all three and the decoders need not keep metadata. */
 #include "ingest/exif.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #define TAG_ORIENTATION 0x0112
@@ -35,7 +34,7 @@ static uint32_t entry_value(const uint8_t *entry, bool big_endian)
 /* The first folder of a TIFF block; of a repeated tag the last counts, as in Pillow. */
 static uint8_t orientation_of_tiff(struct span t)
 {
-    if (t.n > 6 && !memcmp(t.at, "Exif\0\0", 6)) t = (struct span){t.at + 6, t.n - 6};
+    if (t.n > 6 && !memcmp(t.at, "Exif\0", 5)) t = (struct span){t.at + 6, t.n - 6};
     if (t.n < 8) return 1;
     bool big_endian = t.at[0] == 'M';
     if (memcmp(t.at, "II*\0", 4) && memcmp(t.at, "MM\0*", 4)) return 1;
@@ -49,8 +48,10 @@ static uint8_t orientation_of_tiff(struct span t)
     return value >= 1 && value <= 8 ? (uint8_t)value : 1;
 }
 
-/* Segments of a JPEG before its first scan; the first APP1 that says Exif. */
-static struct span find_jpeg(const uint8_t *bytes, size_t n)
+/* Segments of a JPEG before its first scan: the first of that marker that begins with so many bytes
+ * of name; gives its whole body. */
+static struct span find_jpeg(const uint8_t *bytes, size_t n, uint8_t wanted, const char *name,
+                             size_t n_name)
 {
     size_t at = 2;
     while (at + 4 <= n) {
@@ -67,8 +68,7 @@ static struct span find_jpeg(const uint8_t *bytes, size_t n)
         size_t length = number(bytes + at + 2, 2, true);
         if (length < 2 || at + 2 + length > n) break;
         struct span body = {bytes + at + 4, length - 2};
-        if (marker == 0xe1 && body.n > 6 && !memcmp(body.at, "Exif\0", 5))
-            return (struct span){body.at + 6, body.n - 6};
+        if (marker == wanted && body.n > n_name && !memcmp(body.at, name, n_name)) return body;
         at += 2 + length;
     }
     return (struct span){0};
@@ -92,10 +92,17 @@ static struct span find_chunk(const uint8_t *bytes, size_t n, const char *name, 
     return found;
 }
 
+bool exif_has_icc(const uint8_t *bytes, size_t n, enum corpus_image_format format)
+{
+    if (format == IMAGE_JPEG) return find_jpeg(bytes, n, 0xe2, "ICC_PROFILE", 12).n > 0;
+    if (format == IMAGE_PNG) return find_chunk(bytes, n, "iCCP", true).n > 0;
+    return format == IMAGE_WEBP && find_chunk(bytes, n, "ICCP", false).n > 0;
+}
+
 uint8_t exif_orientation(const uint8_t *bytes, size_t n, enum corpus_image_format format)
 {
     struct span tiff = {0};
-    if (format == IMAGE_JPEG) tiff = find_jpeg(bytes, n);
+    if (format == IMAGE_JPEG) tiff = find_jpeg(bytes, n, 0xe1, "Exif", 5);
     if (format == IMAGE_PNG) tiff = find_chunk(bytes, n, "eXIf", true);
     if (format == IMAGE_WEBP) tiff = find_chunk(bytes, n, "EXIF", false);
     return tiff.n ? orientation_of_tiff(tiff) : 1;

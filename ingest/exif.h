@@ -7,6 +7,7 @@
 #ifndef INGEST_EXIF_H
 #define INGEST_EXIF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,5 +15,8 @@
 
 /* 1..8; 1 when absent, broken or out of range. bytes: the whole file. */
 uint8_t exif_orientation(const uint8_t *bytes, size_t n, enum corpus_image_format format);
+
+/* Whether the file carries an ICC profile, good or bad. */
+bool exif_has_icc(const uint8_t *bytes, size_t n, enum corpus_image_format format);
 
 #endif

@@ -123,6 +123,7 @@ static int read_rows(struct decoder *d, size_t n, struct picture *p, struct erro
     }
     jpeg_finish_decompress(
         c); /* may still find the rest broken; suspends when only the end marker is missing */
+    p->n_warnings = (uint32_t)c->err->num_warnings;
     return 0;
 }
 

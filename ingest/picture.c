@@ -80,6 +80,16 @@ enum corpus_image_format picture_sniff(const void *bytes, size_t n, const char *
     return IMAGE_NONE;
 }
 
+/* Room for that many pixels; the old content is not kept. */
+static uint8_t *reserve(struct picture_buffer *b, uint64_t n_pixels, struct error *err)
+{
+    if (b->bytes && n_pixels * 3 <= b->capacity) return b->bytes;
+    memory_free(b->bytes);
+    b->bytes = memory_array(n_pixels, 3, MEMORY_MAX_TENSOR, err);
+    b->capacity = b->bytes ? n_pixels * 3 : 0;
+    return b->bytes;
+}
+
 int picture_allocate(struct picture *p, uint64_t width_px, uint64_t height_px,
                      const struct picture_limits *limits, struct error *err)
 {
@@ -95,7 +105,7 @@ int picture_allocate(struct picture *p, uint64_t width_px, uint64_t height_px,
             (unsigned long long)limits->max_pixels, limits->max_side_px);
     p->width_px = (uint32_t)width_px;
     p->height_px = (uint32_t)height_px;
-    p->rgb = memory_array(width_px * height_px, 3, MEMORY_MAX_TENSOR, err);
+    p->rgb = reserve(&p->pixels, width_px * height_px, err);
     return p->rgb ? 0 : ERR_NOMEM;
 }
 
@@ -118,7 +128,7 @@ static int make_upright(struct picture *p, struct error *err)
     const int64_t origin[9] = {0, 0, w - 1, last, last - w + 1, 0, last - w + 1, last, w - 1};
     const int64_t step_x[9] = {0, 1, -1, -1, 1, w, -w, -w, w};
     const int64_t step_y[9] = {0, w, w, -w, -w, 1, 1, -1, -1};
-    uint8_t *out = memory_array((uint64_t)(w * h), 3, MEMORY_MAX_TENSOR, err);
+    uint8_t *out = reserve(&p->spare, (uint64_t)(w * h), err);
     if (!out) return ERR_NOMEM;
     if (p->orientation >= 5) {
         p->width_px = (uint32_t)h;
@@ -126,7 +136,9 @@ static int make_upright(struct picture *p, struct error *err)
     }
     int o = p->orientation;
     turn(out, p->width_px, p->height_px, p->rgb, origin[o], step_x[o], step_y[o]);
-    memory_free(p->rgb);
+    struct picture_buffer turned = p->spare;
+    p->spare = p->pixels;
+    p->pixels = turned;
     p->rgb = out;
     return 0;
 }
@@ -156,12 +168,12 @@ static int decode(const uint8_t *bytes, size_t n, const struct picture_limits *l
 int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits,
                    bool apply_orientation, struct picture *p, struct error *err)
 {
-    *p = (struct picture){.orientation = 1};
+    *p = (struct picture){.orientation = 1, .pixels = p->pixels, .spare = p->spare};
     int rc = decode(bytes, n, limits, p, err);
     if (rc == 0) p->orientation = exif_orientation(bytes, n, p->format);
+    if (rc == 0) p->has_icc = exif_has_icc(bytes, n, p->format);
     if (rc == 0 && apply_orientation) rc = make_upright(p, err);
     if (rc < 0) {
-        memory_free(p->rgb);
         p->rgb = NULL;
         p->width_px = p->height_px = 0;
     }
@@ -171,6 +183,7 @@ int picture_decode(const void *bytes, size_t n, const struct picture_limits *lim
 void picture_release(struct picture *p)
 {
     if (!p) return;
-    memory_free(p->rgb);
-    p->rgb = NULL;
+    memory_free(p->pixels.bytes);
+    memory_free(p->spare.bytes);
+    *p = (struct picture){0};
 }

@@ -1,7 +1,7 @@
 /* Untrusted pictures to upright RGB.
  *
- *     struct picture p = {0};
- *     picture_decode(bytes, n, &limits, true, &p, &err);   // p.rgb (h, w, 3)
+ *     struct picture p = {0};                                  // once a thread
+ *     picture_decode(bytes, n, &limits, true, &p, &err);       // p.rgb (h, w, 3); again and again
  *     picture_release(&p);
  *
  * Recognised by content, never by name: JPEG, PNG, WebP; another known format is refused by name.
@@ -9,7 +9,9 @@
  * keeps the high byte, and orientations written in XMP alone. Alpha is dropped, CMYK/YCCK taken as
  * inverted (Adobe). Sizes are checked before anything is decoded or allocated. A picture that
  * Pillow refuses (truncated) is refused.
- * Threading: pure functions; any thread. Errors: ERR_DATA with err.text, and a stable reason word
+ * A struct picture keeps its buffers from one picture to the next, so that a loop over files neither
+ * allocates nor touches fresh memory once they have grown to the largest.
+ * Threading: any thread, one struct picture each. Errors: ERR_DATA with err.text, and a stable reason word
  * in picture.reason.
  */
 #ifndef INGEST_PICTURE_H
@@ -29,21 +31,33 @@ struct picture_limits {
 };
 struct picture_limits picture_limits_default(void); /* 178,956,970 pixels (Pillow's), 65,500, 256 MiB */
 
+struct picture_buffer {
+    uint8_t *bytes; /* owned */
+    size_t capacity;
+};
+
+/* Zeroed once by the caller. After a failure rgb is NULL and both sides are 0; what names the file
+ * (format, has_icc, ...) is only as far known as it was read. */
 struct picture {
-    uint8_t *rgb; // (height_px, width_px, 3) upright; owned
+    uint8_t *rgb; // (height_px, width_px, 3) upright; borrowed: valid until the next decode or release
     uint32_t width_px, height_px;
     uint8_t format;      /* enum corpus_image_format */
     uint8_t orientation; /* EXIF, 1..8; already applied unless told otherwise */
+    bool has_icc;        /* the file carries an ICC profile; it is not applied */
+    uint32_t n_warnings; /* what the decoder saw and went on from: corrupt data, strange markers */
     /* set on failure: "empty-file", "not-a-picture", "unsupported-format", "too-large", "truncated",
      * "broken-jpeg", "broken-png", "broken-webp"; static */
     const char *reason;
+    struct picture_buffer pixels, spare; /* rgb stands in the first; they change places in turning */
 };
 
-/* apply_orientation false: as stored (Hugging Face processors without a loader). */
+/* May be called on the same p again: its buffers are used again, all else is forgotten.
+ * apply_orientation false: as stored (Hugging Face processors without a loader). */
 int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits,
                    bool apply_orientation, struct picture *p, struct error *err) MUST_CHECK;
 void picture_release(struct picture *p);
-/* For the decoders: checks the size against the limits, before anything is allocated, and makes p->rgb. */
+/* For the decoders: checks the size against the limits, before anything is allocated, and makes
+ * p->rgb, whose content is anything. */
 int picture_allocate(struct picture *p, uint64_t width_px, uint64_t height_px,
                      const struct picture_limits *limits, struct error *err) MUST_CHECK;
 /* For the decoders: sets p->reason and err; returns ERR_DATA. */

@@ -166,7 +166,10 @@ static int decode_one(struct shot *shot, const struct picture_limits *limits)
     struct picture p = {0};
     struct error why = {0};
     int rc = picture_decode(shot->bytes, shot->n, limits, true, &p, &why);
-    if (rc == ERR_DATA) return refuse(shot, p.reason, why.text, &why);
+    const char *reason = p.reason;
+    if (rc < 0) picture_release(&p);
+    if (rc == ERR_DATA) return refuse(shot, reason, why.text, &why);
+    if (rc < 0) return rc;
     shot->image.width_px = p.width_px;
     shot->image.height_px = p.height_px;
     shot->image.format = p.format;

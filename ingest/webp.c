@@ -3,6 +3,8 @@
  * demuxer refuses a file that is shorter than its RIFF header says. */
 #include "ingest/webp.h"
 
+#include <string.h>
+
 #include <webp/decode.h>
 #include <webp/demux.h>
 
@@ -31,6 +33,8 @@ static int decode(const WebPDemuxer *demux, WebPIterator *frame,
          (uint32_t)frame->y_offset + (uint32_t)frame->height > p->height_px))
         return picture_refuse(p, "broken-webp", err, "broken WebP: a frame outside its canvas");
     size_t stride = 3 * (size_t)p->width_px;
+    if ((uint32_t)frame->width < p->width_px || (uint32_t)frame->height < p->height_px)
+        memset(p->rgb, 0, stride * p->height_px);
     config.output.colorspace = MODE_RGB;
     config.output.is_external_memory = 1;
     config.output.u.RGBA.rgba = p->rgb + (size_t)frame->y_offset * stride +

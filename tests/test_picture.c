@@ -164,6 +164,7 @@ static void check_refused(const void *bytes, size_t n, const char *reason, const
     CHECK_STR(p.reason, reason);
     CHECK_HAS(err.text, text);
     CHECK(p.rgb == NULL);
+    picture_release(&p);
 }
 
 TEST(hostile_headers_are_refused_before_allocation)
@@ -234,6 +235,35 @@ TEST(sniffing_looks_at_content)
     CHECK_OK(decode_file(MADE, "webp_named.jpg", true, &p, &err), &err);
     CHECK_EQ(p.format, IMAGE_WEBP);
     picture_release(&p);
+}
+
+/* One struct picture through pictures of many kinds and failures between them: each is as it is alone. */
+TEST(a_picture_is_used_again)
+{
+    const char *names[] = {"photo_07.jpg", "exif_6.jpg",    "broken",       "webp_lossy.webp",
+                           "exif_5.jpg",   "jpeg_cmyk.jpg", "palette4.png", "photo_00.jpg"};
+    struct picture again = {0};
+    struct error err = {0};
+    for (int i = 0; i < 32; i++) {
+        const char *name = names[i * 5 % 8];
+        if (!strcmp(name, "broken")) {
+            CHECK_EQ(picture_decode("\xff\xd8\xff", 3, &limits, true, &again, &err), ERR_DATA);
+            CHECK(again.rgb == NULL && again.width_px == 0 && again.n_warnings == 0);
+            continue;
+        }
+        struct picture alone = {0};
+        char hex[2][DIGEST_HEX];
+        CHECK_OK(decode_file(MADE, name, true, &alone, &err), &err);
+        CHECK_OK(decode_file(MADE, name, true, &again, &err), &err);
+        hex_of(&alone, hex[0]);
+        hex_of(&again, hex[1]);
+        CHECK_STR(hex[0], hex[1]);
+        CHECK(again.reason == NULL && again.width_px == alone.width_px);
+        CHECK_EQ(again.orientation, alone.orientation);
+        picture_release(&alone);
+    }
+    picture_release(&again);
+    CHECK(again.rgb == NULL && again.pixels.capacity == 0);
 }
 
 /* Every allocation may fail; nothing leaks and nothing but ERR_NOMEM comes back. */
