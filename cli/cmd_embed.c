@@ -48,14 +48,16 @@ static int embed_files(struct model *m, float *out, float *norms, struct error *
 
 static int embed_strings(struct model *m, float *out, float *norms, struct error *err)
 {
+    struct caption_rule rule = caption_rule_defaults();
     int rc = 0, n = texts.n;
     char **clean = memory_array((uint64_t)n, sizeof *clean, MEMORY_MAX_SMALL, err);
     size_t *sizes = memory_array((uint64_t)n, sizeof *sizes, MEMORY_MAX_SMALL, err);
     if (!clean || !sizes) rc = ERR_NOMEM;
     for (int i = 0; i < n && rc == 0; i++) {
-        const char *reason;
-        rc = caption_normalise(texts.items[i], strlen(texts.items[i]), &clean[i], &sizes[i],
-                               &reason, err);
+        struct caption c;
+        rc = caption_normalise(&rule, texts.items[i], strlen(texts.items[i]), &c, NULL, err);
+        clean[i] = c.text; /* taken */
+        sizes[i] = c.n;
         if (rc < 0) error_prefix(err, "--text number %d: ", i + 1);
     }
     if (rc == 0)

@@ -153,26 +153,26 @@ static int add_prompt(struct builder *b, size_t start, const char *template, con
                       struct error *err)
 {
     struct classes *c = b->c;
-    char *text = NULL;
-    size_t n;
-    const char *reason;
+    struct caption_rule rule = caption_rule_defaults();
+    struct caption prompt;
     int rc = fill(b, template, name, err);
     if (rc < 0) return rc;
-    rc = caption_normalise(b->text, (size_t)rc, &text, &n, &reason, err);
+    rc = caption_normalise(&rule, b->text, (size_t)rc, &prompt, NULL, err);
     if (rc < 0) {
         error_prefix(err, "%s: the prompt of '%.60s': ", b->name, name);
         return rc;
     }
     bool known = false;
-    for (size_t i = start; !known && i < b->c->n_prompts; i++) known = !strcmp(c->prompts[i], text);
+    for (size_t i = start; !known && i < b->c->n_prompts; i++)
+        known = !strcmp(c->prompts[i], prompt.text);
     if (!known)
         rc = memory_grow(&c->prompts, &b->prompts_capacity, b->c->n_prompts + 1, sizeof *c->prompts,
                          CLASSES_MAX_PROMPTS * sizeof *c->prompts, err);
     if (known || rc < 0) {
-        memory_free(text);
+        caption_release(&prompt);
         return rc;
     }
-    c->prompts[b->c->n_prompts++] = text;
+    c->prompts[b->c->n_prompts++] = prompt.text; /* taken */
     return 0;
 }
 
@@ -200,9 +200,9 @@ static int add_class(struct builder *b, size_t index, const struct json *names, 
 static int add_names(struct builder *b, struct error *err)
 {
     struct classes *c = b->c;
-    const char *label, *reason;
+    struct caption_rule rule = caption_rule_defaults();
+    const char *label;
     const struct json *v;
-    size_t n;
     if (!json_is_object(b->classes) || json_size(b->classes) == 0)
         return error_set(err, ERR_DATA,
                          "%s: a member \"classes\" with an object class -> names is expected",
@@ -213,12 +213,13 @@ static int add_names(struct builder *b, struct error *err)
     c->names = memory_array(json_size(b->classes), sizeof *c->names, MEMORY_MAX_SMALL, err);
     if (!c->names) return ERR_NOMEM;
     for (size_t i = 0; json_member(b->classes, i, &label, &v); i++) {
-        int rc = caption_normalise(label, strlen(label), &c->names[i], &n, &reason, err);
+        struct caption name;
+        int rc = caption_normalise(&rule, label, strlen(label), &name, NULL, err);
         if (rc < 0) {
             error_prefix(err, "%s: the label '%.60s': ", b->name, label);
             return rc;
         }
-        c->n_classes++;
+        c->names[c->n_classes++] = name.text; /* taken */
         if ((rc = add_languages(b, label, v, err)) < 0) return rc;
     }
     return 0;

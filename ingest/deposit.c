@@ -13,15 +13,14 @@
 /* A row made clean. */
 struct clean {
     char language[CAPTION_MAX_LANGUAGE];
-    char *caption, *label; /* owned; NULL: none */
-    size_t n_caption, n_label;
+    struct caption caption, label; /* owned; text NULL: none */
     enum corpus_split split;
 };
 
 static void clean_release(struct clean *c)
 {
-    memory_free(c->caption);
-    memory_free(c->label);
+    caption_release(&c->caption);
+    caption_release(&c->label);
 }
 
 static void count_reason(struct ingest_result *r, const char *word, bool is_new)
@@ -96,10 +95,11 @@ static int split_of(const char *word, enum corpus_split *split)
 static int make_clean(const struct ingest_options *o, const struct row *row, struct clean *c,
                       const char **reason, struct error *why)
 {
-    int rc = 0;
+    struct caption_rule rule = caption_rule_defaults();
+    struct caption_fault fault;
     *reason = "bad-language";
-    rc = caption_language(given(row->lang) ? row->lang : o->language, c->language,
-                          sizeof c->language, why);
+    int rc = caption_language(given(row->lang) ? row->lang : o->language, c->language,
+                              sizeof c->language, why);
     if (rc < 0) return rc;
     c->split = o->split;
     *reason = "bad-split";
@@ -107,19 +107,20 @@ static int make_clean(const struct ingest_options *o, const struct row *row, str
         return error_set(why, ERR_DATA, "'%.100s' is no split; expected train, val or test",
                          row->split);
     if (given(row->label)) {
-        rc = caption_normalise(row->label, strlen(row->label), &c->label, &c->n_label, reason, why);
+        rc = caption_normalise(&rule, row->label, strlen(row->label), &c->label, &fault, why);
         *reason = "bad-label";
-        if (rc == 0 && c->n_label > MAX_ID)
+        if (rc == 0 && c->label.n > MAX_ID)
             rc = error_set(why, ERR_DATA, "the label has %zu bytes; at most %d can be kept",
-                           c->n_label, MAX_ID);
+                           c->label.n, MAX_ID);
         if (rc < 0) {
             error_prefix(why, "label: ");
             return rc;
         }
     }
-    return row->caption ? caption_normalise(row->caption, row->n_caption, &c->caption,
-                                            &c->n_caption, reason, why)
-                        : 0;
+    if (!row->caption) return 0;
+    rc = caption_normalise(&rule, row->caption, row->n_caption, &c->caption, &fault, why);
+    *reason = fault.reason;
+    return rc;
 }
 
 /* The number behind an id of this source: 1, 0 when it is not known there. */
@@ -236,11 +237,13 @@ static int add_pair(struct deposit *d, const struct row *row, const struct clean
                     struct corpus_pair *pair, struct error *err)
 {
     bool is_new = false, changed = false;
-    int rc = corpus_add_caption(d->corpus, c->caption, c->n_caption, &pair->caption, &is_new, err);
+    int rc = corpus_add_caption(d->corpus, c->caption.text, c->caption.n, &pair->caption, &is_new,
+                                err);
     if (rc < 0) return rc;
     d->result->n_captions_new += is_new;
     rc = corpus_intern(d->corpus, NAME_LANGUAGE, c->language, &pair->language, err);
-    if (rc == 0 && c->label) rc = corpus_intern(d->corpus, NAME_LABEL, c->label, &pair->label, err);
+    if (rc == 0 && c->label.text)
+        rc = corpus_intern(d->corpus, NAME_LABEL, c->label.text, &pair->label, err);
     if (rc == 0)
         rc = corpus_add_pair(d->corpus, pair, row->caption, row->n_caption, &is_new, &changed, err);
     if (rc < 0) return rc;
@@ -260,7 +263,7 @@ static int store(struct deposit *d, const struct row *row, const struct clean *c
     if (rc == 0) rc = add_image(d, row, shot, &number, err);
     if (rc == 0 && !by_id) rc = add_ids(d, row, pair.source, number, err);
     pair.image = number;
-    if (rc == 0 && c->caption) rc = add_pair(d, row, c, &pair, err);
+    if (rc == 0 && c->caption.text) rc = add_pair(d, row, c, &pair, err);
     return rc < 0 ? rc : 1;
 }
 

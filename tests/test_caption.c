@@ -4,36 +4,43 @@
 #include "store/memory.h"
 #include "tests/check.h"
 
+static struct caption_rule rule; /* of the running test; each sets what it needs */
+
 static void becomes(const char *text, size_t n, const char *want)
 {
-    char *out = NULL, *again = NULL;
-    size_t n_out = 0, n_again = 0;
-    const char *reason = NULL;
+    struct caption c, again;
+    struct caption_fault fault;
     struct error err = {0};
-    CHECK_OK(caption_normalise(text, n, &out, &n_out, &reason, &err), &err);
-    CHECK_STR(out, want);
-    CHECK_EQ(n_out, strlen(want));
-    CHECK_OK(caption_normalise(out, n_out, &again, &n_again, &reason, &err), &err); /* idempotent */
-    CHECK_STR(again, want);
-    memory_free(out);
-    memory_free(again);
+    CHECK_OK(caption_normalise(&rule, text, n, &c, &fault, &err), &err);
+    CHECK_STR(c.text, want);
+    CHECK_EQ(c.n, strlen(want));
+    CHECK(fault.reason == NULL);
+    struct caption_rule twice = rule;
+    twice.entities = false;
+    CHECK_OK(caption_normalise(&twice, c.text, c.n, &again, &fault, &err), &err); /* idempotent */
+    CHECK_STR(again.text, want);
+    CHECK(!again.is_cut);
+    caption_release(&c);
+    caption_release(&again);
 }
 
 #define BECOMES(text, want) becomes(text, sizeof text - 1, want)
 
-static void refused(const char *text, size_t n, const char *want, const char *sentence)
+static void refused(const char *text, size_t n, const char *want, size_t offset,
+                    const char *sentence)
 {
-    char *out = NULL;
-    size_t n_out = 0;
-    const char *reason = NULL;
+    struct caption c;
+    struct caption_fault fault;
     struct error err = {0};
-    CHECK_EQ(caption_normalise(text, n, &out, &n_out, &reason, &err), ERR_DATA);
-    CHECK_STR(reason, want);
+    CHECK_EQ(caption_normalise(&rule, text, n, &c, &fault, &err), ERR_DATA);
+    CHECK_STR(fault.reason, want);
+    CHECK_EQ(fault.byte_offset, offset);
     CHECK_HAS(err.text, sentence);
-    CHECK(out == NULL);
+    CHECK(c.text == NULL && c.n == 0 && !c.is_cut);
+    CHECK_EQ(caption_normalise(&rule, text, n, &c, NULL, NULL), ERR_DATA);
 }
 
-#define REFUSED(text, want, sentence) refused(text, sizeof text - 1, want, sentence)
+#define REFUSED(text, want, offset, sentence) refused(text, sizeof text - 1, want, offset, sentence)
 
 TEST(spaces_collapse)
 {
@@ -89,41 +96,40 @@ TEST(joiners_and_selectors_stay)
 
 TEST(bad_text_is_refused_with_its_offset)
 {
-    REFUSED("", "empty", "empty");
-    REFUSED(" \t\n\xef\xbb\xbf", "empty", "empty");
-    REFUSED("abc\xff", "bad-utf8", "byte 0xff at offset 3");
-    REFUSED("\xc3", "bad-utf8", "offset 0");
-    REFUSED("ab\xed\xa0\x80", "bad-utf8", "offset 2"); /* a surrogate */
-    REFUSED("ab\xc0\xaf", "bad-utf8", "offset 2");     /* overlong */
-    REFUSED("\xf4\x90\x80\x80", "bad-utf8", "offset 0");
+    REFUSED("", "empty", 0, "empty");
+    REFUSED("   ", "empty", 0, "empty");
+    REFUSED(" \t\n\xef\xbb\xbf", "empty", 0, "empty");
+    REFUSED("abc\xff", "bad-utf8", 3, "byte 0xff at offset 3");
+    REFUSED("\xc3", "bad-utf8", 0, "offset 0");
+    REFUSED("ab\xed\xa0\x80", "bad-utf8", 2, "offset 2"); /* a surrogate */
+    REFUSED("ab\xc0\xaf", "bad-utf8", 2, "offset 2");     /* overlong */
+    REFUSED("\xf4\x90\x80\x80", "bad-utf8", 0, "offset 0");
 }
 
 TEST(length_is_limited_after_the_clean_up)
 {
     struct error err = {0};
-    char *text = memory_array(200000, 1, MEMORY_MAX_SMALL, &err), *out = NULL;
-    size_t n_out = 0;
-    const char *reason = NULL;
-    memset(text, 'a', 200000);
-    refused(text, CAPTION_MAX_BYTES + 1, "too-long", "65536 bytes");
+    char *text = memory_array(10000000, 1, MEMORY_MAX_SMALL, &err);
+    struct caption c;
+    memset(text, 'a', 10000000);
+    refused(text, CAPTION_MAX_BYTES + 1, "too-long", 0, "65536 bytes");
+    refused(text, 10000000, "too-long", 0, "10000000 bytes");
     memset(text + CAPTION_MAX_BYTES, ' ', 100);
-    CHECK_OK(caption_normalise(text, CAPTION_MAX_BYTES + 100, &out, &n_out, &reason, &err), &err);
-    CHECK_EQ(n_out, CAPTION_MAX_BYTES);
-    memory_free(out);
+    CHECK_OK(caption_normalise(&rule, text, CAPTION_MAX_BYTES + 100, &c, NULL, &err), &err);
+    CHECK_EQ(c.n, CAPTION_MAX_BYTES);
+    caption_release(&c);
     memory_free(text);
 }
 
 TEST(a_text_that_grows_when_composed)
 {
-    char text[3 * 400],
-        *out = NULL; /* U+1D160 is excluded from composition: one code point becomes three */
-    size_t n_out = 0;
-    const char *reason = NULL;
+    char text[3 * 400]; /* U+1D160 is excluded from composition: one code point becomes three */
     struct error err = {0};
+    struct caption c;
     for (int i = 0; i < 300; i++) memcpy(text + 4 * i, "\xf0\x9d\x85\xa0", 4);
-    CHECK_OK(caption_normalise(text, sizeof text, &out, &n_out, &reason, &err), &err);
-    CHECK_EQ(n_out, 300 * 12);
-    memory_free(out);
+    CHECK_OK(caption_normalise(&rule, text, sizeof text, &c, NULL, &err), &err);
+    CHECK_EQ(c.n, 300 * 12);
+    caption_release(&c);
 }
 
 static void language(const char *tag, const char *want)

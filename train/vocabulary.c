@@ -87,23 +87,23 @@ static int mark_file(struct count *c, const char *path, struct error *err)
 {
     char *bytes;
     size_t n, line = 0;
+    struct caption_rule rule = caption_rule_defaults();
     int rc = file_read(path, MAX_KEEP_FILE, &bytes, &n, err);
     if (rc < 0) return rc;
     for (size_t at = 0; at < n && rc == 0;) {
         const char *end = memchr(bytes + at, '\n', n - at);
         size_t length = end ? (size_t)(end - (bytes + at)) : n - at;
-        char *text = NULL;
-        const char *reason = NULL;
-        size_t n_text;
+        struct caption text;
+        struct caption_fault fault;
         line++;
-        rc = caption_normalise(bytes + at, length, &text, &n_text, &reason, err);
+        rc = caption_normalise(&rule, bytes + at, length, &text, &fault, err);
         if (rc == 0)
-            rc = mark(c, text, n_text, err);
-        else if (reason && !strcmp(reason, "empty"))
+            rc = mark(c, text.text, text.n, err);
+        else if (fault.reason && !strcmp(fault.reason, "empty"))
             rc = 0;
         else
             error_prefix(err, "%s:%zu: ", path, line);
-        memory_free(text);
+        caption_release(&text);
         at += length + 1;
     }
     memory_free(bytes);
