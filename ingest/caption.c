@@ -54,24 +54,16 @@ static int empty(struct caption_fault *fault, struct error *err)
     return error_set(err, ERR_DATA, "the caption is empty");
 }
 
+/* White space and what is dropped are separators, controls and formats: one lookup tells a letter. */
+static bool is_special(UChar32 c)
+{
+    return (U_GET_GC_MASK(c) & (U_GC_Z_MASK | U_GC_CC_MASK | U_GC_CF_MASK)) != 0;
+}
+
 static bool is_dropped(UChar32 c)
 {
     return u_charType(c) == U_CONTROL_CHAR || c == 0xfeff ||
            u_hasBinaryProperty(c, UCHAR_BIDI_CONTROL);
-}
-
-/* The code point at text[*at], or what the entity there stands for; -1: no UTF-8. */
-static UChar32 next(const char *text, int32_t n, bool entities, int32_t *at)
-{
-    UChar32 c;
-    uint32_t named;
-    if (entities && text[*at] == '&') {
-        size_t k = entity_decode(text + *at, (size_t)(n - *at), &named);
-        *at += (int32_t)k;
-        if (k > 0) return (UChar32)named;
-    }
-    U8_NEXT((const uint8_t *)text, *at, n, c);
-    return c;
 }
 
 /* UTF-8 to clean UTF-16: at most n units, for no entity is shorter than its character. The number of
@@ -82,15 +74,21 @@ static int32_t clean(UChar *out, const char *text, int32_t n, bool entities)
     bool space = false;
     while (at < n) {
         int32_t start = at;
-        UChar32 c = next(text, n, entities, &at);
+        uint32_t named;
+        UChar32 c;
+        U8_NEXT((const uint8_t *)text, at, n, c);
         if (c < 0) return -1 - start;
-        if (c > ' ' && c < 0x7f) {
-            if (space) out[n_out++] = ' ';
-            space = false;
-            out[n_out++] = (UChar)c;
-        } else if (u_isUWhiteSpace(c)) {
+        if (c == '&' && entities) {
+            size_t n_entity = entity_decode(text + start, (size_t)(n - start), &named);
+            if (n_entity > 0) {
+                c = (UChar32)named;
+                at = start + (int32_t)n_entity;
+            }
+        }
+        bool special = c >= 0x7f ? is_special(c) : c <= ' ';
+        if (special && u_isUWhiteSpace(c)) {
             space = n_out > 0;
-        } else if (!is_dropped(c)) {
+        } else if (!special || !is_dropped(c)) {
             if (space) out[n_out++] = ' ';
             space = false;
             U16_APPEND_UNSAFE(out, n_out, c);
@@ -155,13 +153,14 @@ static int encode(const UChar *text, int32_t n, struct caption *c, struct captio
                   struct error *err)
 {
     UErrorCode code = U_ZERO_ERROR;
-    int32_t n_bytes = 0;
-    u_strToUTF8(NULL, 0, &n_bytes, text, n, &code);
-    if (n_bytes > CAPTION_MAX_BYTES) return too_long((size_t)n_bytes, fault, err);
-    char *utf8 = memory_array((uint64_t)n_bytes + 1, 1, MEMORY_MAX_SMALL, err);
+    int32_t n_bytes = 0, room = n < CAPTION_MAX_BYTES / 3 ? 3 * n : CAPTION_MAX_BYTES;
+    char *utf8 = memory_array((uint64_t)room + 1, 1, MEMORY_MAX_SMALL, err);
     if (!utf8) return ERR_NOMEM;
-    code = U_ZERO_ERROR;
-    u_strToUTF8(utf8, n_bytes + 1, &n_bytes, text, n, &code);
+    u_strToUTF8(utf8, room + 1, &n_bytes, text, n, &code);
+    if (n_bytes > room) {
+        memory_free(utf8);
+        return too_long((size_t)n_bytes, fault, err);
+    }
     c->text = utf8;
     c->n = (size_t)n_bytes;
     return 0;
@@ -171,9 +170,9 @@ static int encode(const UChar *text, int32_t n, struct caption *c, struct captio
 static bool is_plain(const struct caption_rule *rule, const char *text, size_t n)
 {
     if (n > CAPTION_MAX_BYTES || (rule->entities && memchr(text, '&', n))) return false;
-    bool plain = true;
-    for (size_t i = 0; i < n; i++) plain &= text[i] >= ' ' && text[i] < 0x7f;
-    return plain;
+    size_t i = 0;
+    while (i < n && text[i] >= ' ' && text[i] < 0x7f) i++;
+    return i == n;
 }
 
 /* The twin of normalise_any for plain text, in which every byte is a cluster. */
