@@ -32,8 +32,8 @@ warn    := -Wall -Wextra -Wshadow -Wvla -Wpointer-arith $(if $(filter yes,$(stri
 common  := $(O) -g -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp -I. $(warn) $(if $(san),-fsanitize=$(san) -fno-omit-frame-pointer)
 CFLAGS_ALL   := -std=c11 -D_GNU_SOURCE $(common) -Wstrict-prototypes -Wmissing-prototypes $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(common) $(CXXFLAGS)
-LDLIBS  := -llmdb -lzstd -ljpeg -lwebp -lwebpdemux -lspng -licuuc -licui18n -licudata -ljansson -lcrypto -lxml2 \
-           -larchive -ldnnl -lsentencepiece_train -lsentencepiece -lstdc++ -lm
+LDLIBS  := -llmdb -lzstd -ljpeg -lwebp -lwebpdemux -lspng -licuuc -licui18n -licudata -ljansson -lcrypto \
+           -larchive -lxml2 -lcld2 -ldnnl -lsentencepiece_train -lsentencepiece -lstdc++ -lm
 build   := build/$(shell echo '$(CC) $(CXX) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' | sha256sum | cut -c1-12)
 
 rooms   := store ingest featurize train

@@ -26,10 +26,6 @@
 
 #include "store/error.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CAPTION_RULE      "nfc-space-1" /* the default's name; bump when the rule changes */
 #define CAPTION_MAX_BYTES 65535
 
@@ -87,9 +83,5 @@ int caption_measure(const char *text, size_t n, struct caption_measure *m,
 /* ISO 15924 ("Latn") and English ("Latin") name of a script number; NULL: there is no such. Static. */
 const char *caption_script_code(int script);
 const char *caption_script_name(int script);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif
