@@ -209,8 +209,8 @@ static int add_image(struct deposit *d, const struct row *row, struct shot *shot
             image = shot->image;
         else
             corpus_key_of_id(given(row->id) ? row->id : row->image, image.key);
-        rc = corpus_add_image(d->corpus, &image, shot ? shot->bytes : NULL, shot ? shot->n : 0,
-                              number, &is_new, err);
+        rc = corpus_add_image_keyed(d->corpus, &image, shot ? shot->bytes : NULL,
+                                    shot ? shot->n : 0, number, &is_new, err);
         if (rc < 0) return rc;
         d->result->n_images_new += is_new;
         d->result->n_image_bytes += is_new ? image.n_bytes : 0;

@@ -183,12 +183,18 @@ static int add_numbered(struct corpus *c, enum corpus_table keys, enum corpus_ta
 int corpus_add_image(struct corpus *c, struct corpus_image *image, const void *bytes, size_t n,
                      uint32_t *number, bool *is_new, struct error *err)
 {
+    if (bytes) digest_of(bytes, n, image->is_reduced ? image->stored_key : image->key);
+    return corpus_add_image_keyed(c, image, bytes, n, number, is_new, err);
+}
+
+int corpus_add_image_keyed(struct corpus *c, struct corpus_image *image, const void *bytes,
+                           size_t n, uint32_t *number, bool *is_new, struct error *err)
+{
     int rc = record_need_batch(c, err);
     if (rc < 0) return rc;
     if (n > UINT32_MAX || image->format > IMAGE_WEBP || (image->is_reduced && !bytes))
         return error_set(err, ERR_USAGE, "%s: an image has at most 4 GiB and a known format",
                          c->folder);
-    if (bytes) digest_of(bytes, n, image->is_reduced ? image->stored_key : image->key);
     image->n_bytes = bytes ? (uint32_t)n : 0;
     rc = record_number(c, TABLE_IMAGE_KEYS, image->key, number, err);
     if (rc < 0) return rc;

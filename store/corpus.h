@@ -102,9 +102,14 @@ void corpus_abort(struct corpus *c);
 uint64_t corpus_batch_bytes(const struct corpus *c);
 
 /* image->key (of a reduced image: stored_key, and its key is the caller's) and n_bytes are filled in
- * from bytes when bytes != NULL; with bytes == NULL the caller gives the key (corpus_key_of_id). *number is the image's number, new or old. */
+ * from bytes when bytes != NULL; with bytes == NULL the caller gives the key (corpus_key_of_id).
+ * *number is the image's number, new or old. The _keyed one trusts the caller, who has computed that
+ * digest from these same bytes already (digest_of); corpus_verify and corpus_image_bytes find a key
+ * that is another's. */
 int corpus_add_image(struct corpus *c, struct corpus_image *image, const void *bytes, size_t n,
                      uint32_t *number, bool *is_new, struct error *err) MUST_CHECK;
+int corpus_add_image_keyed(struct corpus *c, struct corpus_image *image, const void *bytes, size_t n,
+                           uint32_t *number, bool *is_new, struct error *err) MUST_CHECK;
 /* text: normalised UTF-8, 1..65535 bytes. */
 int corpus_add_caption(struct corpus *c, const char *text, size_t n, uint32_t *number, bool *is_new,
                        struct error *err) MUST_CHECK;

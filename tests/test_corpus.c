@@ -535,6 +535,41 @@ TEST(corpus_getters_do_not_return_damaged_bytes)
     drop_cache();
 }
 
+/* A caller's key is taken as it is: the same record as with one made here, and one that belongs to
+ * other bytes is found by whoever reads them. */
+TEST(corpus_trusts_a_key_and_finds_a_wrong_one)
+{
+    struct corpus *c;
+    struct text findings = {0};
+    char bytes[9000];
+    const uint8_t *stored;
+    uint32_t number, again;
+    bool is_new;
+    struct corpus_image image = {.format = IMAGE_JPEG, .orientation = 1};
+    make_cache();
+    size_t n = picture_of(1, bytes);
+    digest_of(bytes, n, image.key);
+    CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
+    CHECK_OK(corpus_begin(c, &err), &err);
+    CHECK_OK(corpus_add_image_keyed(c, &image, bytes, n, &number, &is_new, &err), &err);
+    CHECK(is_new && image.n_bytes == n);
+    CHECK_OK(corpus_add_image(c, &image, bytes, n, &again, &is_new, &err), &err);
+    CHECK(!is_new && again == number);
+    CHECK_OK(corpus_commit(c, &err), &err);
+    CHECK_OK(corpus_image_bytes(c, number, &stored, &n, &err), &err);
+    CHECK_EQ(corpus_verify(c, count_finding, &findings, NULL, &err), 0);
+    n = picture_of(2, bytes);
+    image.key[0] ^= 1;
+    CHECK_OK(corpus_begin(c, &err), &err);
+    CHECK_OK(corpus_add_image_keyed(c, &image, bytes, n, &number, &is_new, &err), &err);
+    CHECK_OK(corpus_commit(c, &err), &err);
+    CHECK_EQ(corpus_image_bytes(c, number, &stored, &n, &err), ERR_CORRUPT);
+    CHECK(corpus_verify(c, count_finding, &findings, NULL, &err) > 0);
+    corpus_close(c);
+    memory_free(findings.p);
+    drop_cache();
+}
+
 /* Writes the format record of another version, under a right checksum: the first 8 bytes of
  * SHA-256("\0" "format" "clipstill corpus" VERSION 00 00 00). */
 static void set_version(char version)
