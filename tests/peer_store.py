@@ -12,7 +12,7 @@ folder, size, batch, commits = sys.argv[1], *map(int, sys.argv[2:5])
 record = bytearray((i * 40503 >> 7) & 255 for i in range(size))
 made = 0
 number = 0
-env = lmdb.open(folder, map_size=4 << 30)
+env = lmdb.open(folder, map_size=64 << 30)
 print(f"ready {lmdb.__version__}", flush=True)
 for line in sys.stdin:
     start = time.monotonic()
