@@ -5,15 +5,18 @@
  *   ignores its parent's);
  * - the map is resized only while no transaction of the process is open: counted in struct kv under
  *   the same mutex;
- * - a full map ends a transaction: `grow_and_replay`;
+ * - a full map ends a transaction, and nothing can be read from it any more. So a writing transaction
+ *   begins with far more room than a batch takes (`make_room`): address space costs nothing. Where
+ *   there is less of it (ulimit -v), the changes are logged, and `grow_and_replay` mends it. A log
+ *   of every batch, "just in case", cost a copy of all that is stored and a batch's size of memory;
+ * - a map that could not be made leaves LMDB without one, and it does not look: `set_map` tries
+ *   first whether the address space is there;
  * - pages that were freed in the transaction that made them are never written, so that a healthy
- *   file could end before its last page: `stretch` makes the file as long as the map before a
- *   commit, and `trim` cuts it to its last page afterwards, so that at no moment it is shorter than
+ *   file could end before its last page: before a commit `stretch` makes the file as long as it can
+ *   become, and `trim` cuts it to its last page afterwards, so that at no moment it is shorter than
  *   its head says, and a file that is shorter at opening has been cut;
  * - the table of readers is a mapped file that starts as a hole: on a full disk a touch of it would
  *   be SIGBUS, so `reserve_readers` gives it its blocks first.
- * Readers map far more than there is: address space costs nothing, and they need not follow every
- * growth.
  */
 #include "store/kv.h"
 
@@ -22,6 +25,7 @@
 #include <lmdb.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
@@ -35,9 +39,11 @@
 #define DATA_FILE      "data.mdb"
 #define MAX_TABLES     16
 #define MAX_READERS    510
-#define READERS_BYTES  32768 /* at least what LMDB needs for MAX_READERS */
-#define FIRST_MAP      ((uint64_t)64 << 20)
-#define READER_RESERVE ((uint64_t)64 << 30) /* address space a reader maps beyond the file */
+#define READERS_BYTES  32768                /* at least what LMDB needs for MAX_READERS */
+#define ROOM           ((uint64_t)64 << 30) /* address space mapped beyond the data */
+#define LEAST_ROOM     ((uint64_t)1 << 20)
+#define PLENTY         ((uint64_t)16 << 30) /* no batch fills so much room */
+#define PAGES_A_CHANGE 4                    /* at most, besides a value's own: see reach() */
 #define DISK_SLACK     ((uint64_t)1 << 20)  /* bytes left free on the disk by a commit */
 
 struct kv {
@@ -52,6 +58,7 @@ struct kv {
     dev_t device;
     ino_t inode;
     pid_t process;
+    uint64_t room; /* wanted in the map beyond the data */
     int n_reading; /* transactions open now */
     bool is_writing;
     struct kvlog log;
@@ -61,7 +68,8 @@ struct kv_txn {
     struct kv *kv;
     MDB_txn *txn;
     int n_cursors;
-    bool is_writing;
+    bool is_writing, is_logged;
+    uint64_t n_changes, n_bytes; /* of keys and values, with what the table keeps for each */
 };
 
 struct kv_cursor {
@@ -147,15 +155,21 @@ static int share(struct kv *kv, const struct kv_config *config, struct error *er
                      "%s: is open in this process already, and not for reading alone", kv->folder);
 }
 
-/* Refuses a file that was cut: what its head speaks of must be there before anything else is touched. */
-static int check_length(struct kv *kv, struct error *err)
+/* What the last commit's head speaks of. */
+static uint64_t head_bytes(const struct kv *kv, uint64_t *page_bytes)
 {
     MDB_envinfo info;
     MDB_stat stat_;
     mdb_env_info(kv->env, &info);
     mdb_env_stat(kv->env, &stat_);
-    uint64_t claimed = ((uint64_t)info.me_last_pgno + 1) * stat_.ms_psize,
-             found = kv_file_bytes(kv);
+    if (page_bytes) *page_bytes = stat_.ms_psize;
+    return ((uint64_t)info.me_last_pgno + 1) * stat_.ms_psize;
+}
+
+/* Refuses a file that was cut: what its head speaks of must be there before anything else is touched. */
+static int check_length(struct kv *kv, struct error *err)
+{
+    uint64_t claimed = head_bytes(kv, NULL), found = kv_file_bytes(kv);
     if (found >= claimed) return 0;
     return error_set(
         err, ERR_CORRUPT,
@@ -164,25 +178,71 @@ static int check_length(struct kv *kv, struct error *err)
         kv->folder, (unsigned long long)claimed, (unsigned long long)found);
 }
 
-/* Before a commit: the file as long as the map, a hole at its end. A file system that cannot leaves
- * things as they are. */
-static void stretch(struct kv *kv)
+/* Whether a map of `want` bytes can take the place of one of `have`. */
+static bool can_map(uint64_t have, uint64_t want)
+{
+    if (want <= have) return true;
+    if (want - have > SIZE_MAX / 2) return false;
+    void *p = mmap(NULL, want - have, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                   0);
+    if (p == MAP_FAILED) return false;
+    munmap(p, want - have);
+    return true;
+}
+
+/* The size of a map for `bytes` and `room` beyond them, instead of one of `have` bytes: with less
+ * room where the address space is short, so that as much as the room stays for everything else. */
+static uint64_t with_room(uint64_t have, uint64_t bytes, uint64_t room)
+{
+    while (room > LEAST_ROOM && !can_map(have, bytes + 2 * room)) room /= 2;
+    return bytes + room;
+}
+
+/* mdb_env_set_mapsize, which must not fail. No transaction is open. */
+static int set_map(struct kv *kv, uint64_t bytes)
+{
+    return can_map(kv_map_bytes(kv), bytes) ? mdb_env_set_mapsize(kv->env, bytes) : ENOMEM;
+}
+
+/* Before a writing transaction: a larger map where it can be had. Says whether the map may fill all
+ * the same. */
+static bool make_room(struct kv *kv)
+{
+    uint64_t used = head_bytes(kv, NULL), map = kv_map_bytes(kv);
+    if (map - used < kv->room / 2) {
+        uint64_t larger = with_room(map, used, kv->room);
+        if (larger > map && set_map(kv, larger) == 0) map = larger;
+    }
+    return map - used < PLENTY;
+}
+
+/* Where the file can end after a commit, at the most. A transaction writes anew each page that there
+ * was once; a change makes at most one leaf more, of leaves at most as many branches, and rounds
+ * its value up to a page; lists of free pages take 8 bytes for each page, and the roots a few. */
+static uint64_t reach(const struct kv_txn *t)
+{
+    uint64_t page_bytes, used = head_bytes(t->kv, &page_bytes), map = kv_map_bytes(t->kv);
+    uint64_t most = 2 * used + t->n_bytes + t->n_changes * PAGES_A_CHANGE * page_bytes;
+    most += most / 64 + ((uint64_t)4 << 20);
+    return most < map ? most : map;
+}
+
+/* Before a commit: the file so long, a hole at its end. A file system that cannot leaves things as
+ * they are. */
+static void stretch(const struct kv_txn *t)
 {
     mdb_filehandle_t fd;
-    if (mdb_env_get_fd(kv->env, &fd) == 0 && kv_file_bytes(kv) < kv_map_bytes(kv))
-        (void)!ftruncate(fd, (off_t)kv_map_bytes(kv));
+    uint64_t length = reach(t);
+    if (mdb_env_get_fd(t->kv->env, &fd) == 0 && kv_file_bytes(t->kv) < length)
+        (void)!ftruncate(fd, (off_t)length);
 }
 
 /* After it, and after one that failed: the file ends with the last page that a commit speaks of. */
 static int trim(struct kv *kv, struct error *err)
 {
-    MDB_envinfo info;
-    MDB_stat stat_;
     mdb_filehandle_t fd;
-    mdb_env_info(kv->env, &info);
-    mdb_env_stat(kv->env, &stat_);
     mdb_env_get_fd(kv->env, &fd);
-    if (ftruncate(fd, (off_t)((info.me_last_pgno + 1) * stat_.ms_psize)) < 0)
+    if (ftruncate(fd, (off_t)head_bytes(kv, NULL)) < 0)
         return error_errno(err, "%s/" DATA_FILE ": setting its length", kv->folder);
     return 0;
 }
@@ -208,7 +268,7 @@ static int reserve_readers(const char *folder, struct error *err)
     return rc;
 }
 
-/* mdb_env_open with a map of `map_bytes` (0: as stored). Leaves env NULL on failure. */
+/* mdb_env_open with a map of `map_bytes`. Leaves env NULL on failure. */
 static int open_environment(struct kv *kv, uint64_t map_bytes)
 {
     unsigned flags = MDB_NOTLS;
@@ -217,7 +277,7 @@ static int open_environment(struct kv *kv, uint64_t map_bytes)
     if (rc) return rc;
     rc = mdb_env_set_maxdbs(kv->env, MAX_TABLES);
     if (!rc) rc = mdb_env_set_maxreaders(kv->env, MAX_READERS);
-    if (!rc && map_bytes) rc = mdb_env_set_mapsize(kv->env, map_bytes);
+    if (!rc) rc = mdb_env_set_mapsize(kv->env, map_bytes);
     if (!rc) rc = mdb_env_open(kv->env, kv->folder, flags, 0666);
     if (rc) {
         mdb_env_close(kv->env);
@@ -260,19 +320,13 @@ static void kv_free(struct kv *kv)
 }
 
 /* Opens kv->env, checked, with its tables. data_path: of kv->folder. */
-static int open_checked(struct kv *kv, const char *data_path, uint64_t first_map, struct error *err)
+static int open_checked(struct kv *kv, const char *data_path, struct error *err)
 {
     uint64_t size = file_size(data_path);
     if (size && size < 2 * 4096)
         return error_set(err, ERR_CORRUPT, "%s: is cut off: %llu bytes are less than its head",
                          data_path, (unsigned long long)size);
-    int mdb_rc = 0;
-    if (kv->mode == KV_READ) {
-        mdb_rc = open_environment(kv, size + READER_RESERVE);
-        if (mdb_rc == ENOMEM) mdb_rc = open_environment(kv, 0);
-    } else {
-        mdb_rc = open_environment(kv, size ? 0 : first_map);
-    }
+    int mdb_rc = open_environment(kv, with_room(0, size, kv->room));
     if (mdb_rc && kv->mode != KV_READ && size == 0)
         unlink(data_path); /* half a head, of a full disk: it would look like a cut file */
     if (mdb_rc) return fail(kv->folder, "opening the store", mdb_rc, err);
@@ -325,9 +379,9 @@ int kv_open(struct kv **out, const char *folder, const struct kv_config *config,
     kv->n_tables = config->n_tables;
     kv->refs = 1;
     kv->process = getpid();
+    kv->room = config->room_bytes ? config->room_bytes : ROOM;
     if (kv->mode != KV_READ) rc = lock_take(&kv->lock, folder, err);
-    if (rc == 0)
-        rc = open_checked(kv, data_path, config->map_bytes ? config->map_bytes : FIRST_MAP, err);
+    if (rc == 0) rc = open_checked(kv, data_path, err);
     if (rc < 0) goto done;
     kv->next = environments;
     environments = kv;
@@ -374,7 +428,7 @@ static int begin(struct kv *kv, unsigned flags, MDB_txn **txn, struct error *err
 {
     int rc = mdb_txn_begin(kv->env, NULL, flags, txn);
     if (rc == MDB_MAP_RESIZED && kv->n_reading == 0 && !kv->is_writing) {
-        rc = mdb_env_set_mapsize(kv->env, 0);
+        rc = set_map(kv, with_room(kv_map_bytes(kv), head_bytes(kv, NULL), kv->room));
         if (!rc) rc = mdb_txn_begin(kv->env, NULL, flags, txn);
     }
     return rc ? fail(kv->folder, "beginning a transaction", rc, err) : 0;
@@ -391,7 +445,10 @@ static int begin_any(struct kv *kv, bool is_writing, struct kv_txn **out, struct
     else if (kv->is_writing || (is_writing && kv->n_reading))
         rc = error_set(err, ERR_USAGE, "%s: another transaction of this writer is still open",
                        kv->folder);
-    if (rc == 0 && is_writing) mdb_reader_check(kv->env, NULL);
+    if (rc == 0 && is_writing) {
+        mdb_reader_check(kv->env, NULL);
+        t->is_logged = make_room(kv);
+    }
     if (rc == 0) rc = begin(kv, is_writing ? 0 : MDB_RDONLY, &t->txn, err);
     if (rc == 0) {
         kv->is_writing = is_writing;
@@ -457,10 +514,11 @@ static int grow_and_replay(struct kv_txn *t, struct error *err)
 {
     struct kv *kv = t->kv;
     int rc = MDB_MAP_FULL;
-    while (rc == MDB_MAP_FULL) {
+    while (rc == MDB_MAP_FULL && t->is_logged) {
         if (t->txn) mdb_txn_abort(t->txn);
         t->txn = NULL;
-        rc = mdb_env_set_mapsize(kv->env, kv_map_bytes(kv) * 2);
+        uint64_t map = kv_map_bytes(kv);
+        rc = set_map(kv, with_room(map, map, map));
         if (!rc) rc = mdb_txn_begin(kv->env, NULL, 0, &t->txn);
         struct kvlog_entry e;
         for (size_t at = 0; !rc && kvlog_next(&kv->log, &at, &e);) rc = apply(t, &e);
@@ -468,6 +526,9 @@ static int grow_and_replay(struct kv_txn *t, struct error *err)
     if (!rc) return 0;
     if (t->txn) mdb_txn_abort(t->txn);
     t->txn = NULL;
+    if (rc == MDB_MAP_FULL)
+        return error_set(err, ERR_USAGE, "%s: a transaction of more than %d GiB", kv->folder,
+                         (int)(PLENTY >> 30));
     return fail(kv->folder, "growing the map", rc, err);
 }
 
@@ -484,7 +545,9 @@ static int change(struct kv_txn *t, const struct kvlog_entry *e, struct error *e
         t->txn = NULL;
         return code;
     }
-    int logged = kvlog_add(&t->kv->log, e, err);
+    t->n_changes++;
+    t->n_bytes += sizeof *e + e->n_key + e->n_value;
+    int logged = t->is_logged ? kvlog_add(&t->kv->log, e, err) : 0;
     if (logged < 0) {
         mdb_txn_abort(t->txn);
         t->txn = NULL;
@@ -514,12 +577,13 @@ int kv_delete(struct kv_txn *t, int table, const void *key, size_t n_key, struct
 }
 
 /* Room on the disk for what the transaction adds. */
-static int check_space(const struct kv *kv, struct error *err)
+static int check_space(const struct kv_txn *t, struct error *err)
 {
+    const struct kv *kv = t->kv;
     struct statvfs s;
     if (statvfs(kv->folder, &s) < 0 || s.f_blocks == 0)
         return 0; /* not known: the write itself will tell */
-    uint64_t available = (uint64_t)s.f_bavail * s.f_frsize, need = kv->log.used + DISK_SLACK;
+    uint64_t available = (uint64_t)s.f_bavail * s.f_frsize, need = t->n_bytes + DISK_SLACK;
     if (available >= need) return 0;
     return error_set(err, ERR_NOSPACE, "%s: disk full: this commit needs %llu bytes, %llu are free",
                      kv->folder, (unsigned long long)need, (unsigned long long)available);
@@ -533,14 +597,14 @@ int kv_commit(struct kv_txn *t, struct error *err)
         rc = error_set(err, ERR_USAGE, "%s: only a sound writing transaction can be committed",
                        kv->folder);
     else
-        rc = check_space(kv, err);
+        rc = check_space(t, err);
     while (rc == 0 && mdb_rc == MDB_MAP_FULL) {
-        stretch(kv);
+        stretch(t);
         mdb_rc = mdb_txn_commit(t->txn);
         t->txn = NULL;
         if (mdb_rc == MDB_MAP_FULL) rc = grow_and_replay(t, err);
     }
-    if (rc == 0 && mdb_rc == EIO) rc = check_space(kv, err); /* LMDB's word for half a write */
+    if (rc == 0 && mdb_rc == EIO) rc = check_space(t, err); /* LMDB's word for half a write */
     if (rc == 0 && mdb_rc) rc = fail(kv->folder, "committing", mdb_rc, err);
     int trimmed = t->txn ? 0 : trim(kv, rc < 0 ? NULL : err);
     if (rc == 0) rc = trimmed;

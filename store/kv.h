@@ -16,10 +16,15 @@
  * named once, at opening, and called by their index.
  *
  * What this layer promises above LMDB:
- * - The map grows by itself. A writing transaction keeps a copy of its puts; when the map is full
- *   in the middle of it, it is aborted, the map is doubled, and the puts are replayed: the batch
+ * - The map grows by itself: a writing transaction begins with 64 GiB of address space beyond the
+ *   data. Where that is not to be had (ulimit -v) it keeps a copy of its puts; when the map is full
+ *   in the middle of it, it is aborted, the map is grown, and the puts are replayed: the batch
  *   survives whole, and the caller does not notice, save that borrowed values move at every put. A
- *   reader whose writer has grown the map follows at kv_begin_read.
+ *   reader whose writer has grown the map follows at kv_begin_read. A transaction of more than
+ *   16 GiB is ERR_USAGE.
+ * - Memory: LMDB keeps the pages that a transaction has written in anonymous memory until its end,
+ *   so that a batch takes its own size of it, and again that where puts are copied: commit often.
+ *   What was committed is page cache.
  * - A full disk is ERR_NOSPACE: free space is asked for before a commit. After any error the
  *   transaction must be aborted, and the store is as it was before it.
  * - A data file shorter than its own head says is ERR_CORRUPT at opening, and no SIGBUS later.
@@ -57,7 +62,7 @@ struct kv_config {
     enum kv_mode mode;
     const char *const *tables; /* names; must outlive the handle */
     int n_tables;
-    uint64_t map_bytes; /* of a new environment's map; 0: 64 MiB. Only address space, not disk */
+    uint64_t room_bytes; /* address space mapped beyond the data; 0: 64 GiB. Not disk */
 };
 
 /* A borrowed value or key: valid until the transaction ends, and in a writing transaction until its next put,

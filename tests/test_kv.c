@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,7 +33,7 @@ static void drop_folder(void)
 
 static struct kv_config config(enum kv_mode mode)
 {
-    return (struct kv_config){.mode = mode, .tables = tables, .n_tables = 2, .map_bytes = 1 << 20};
+    return (struct kv_config){.mode = mode, .tables = tables, .n_tables = 2, .room_bytes = 1 << 20};
 }
 
 /* A child's verdict: 0 when all was well. */
@@ -206,6 +207,118 @@ TEST(kv_grows_in_mid_batch_with_a_reader_open)
     for (int i = 1; i <= 100; i++) n_wrong += !number_is_right(txn, i, 60000);
     for (int i = 101; i <= 3100; i++) n_wrong += !number_is_right(txn, i, 20);
     CHECK_EQ(n_wrong, 0);
+    kv_abort(txn);
+    kv_close(kv);
+    drop_folder();
+}
+
+static uint64_t address_space(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f || fscanf(f, "%lu", &pages) != 1) abort();
+    fclose(f);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Twelve batches of 24 MB, the last of them 60 MB, in what `spare` bytes of address space allow. */
+static int write_in(uint64_t spare, uint64_t *map, struct error *err)
+{
+    struct rlimit limit = {address_space() + spare, RLIM_INFINITY};
+    struct kv *kv;
+    struct kv_txn *txn;
+    struct kv_config write = {.mode = KV_WRITE, .tables = tables, .n_tables = 2};
+    if (spare && setrlimit(RLIMIT_AS, &limit) < 0) return 20;
+    if (kv_open(&kv, folder, &write, err) < 0) return 21;
+    *map = kv_map_bytes(kv);
+    int rc = 0;
+    for (int batch = 0; rc == 0 && batch < 12; batch++) {
+        rc = kv_begin_write(kv, &txn, err);
+        int end = batch * 400 + (batch < 11 ? 400 : 1000);
+        for (int i = batch * 400; rc == 0 && i < end; i++) rc = put_number(txn, i, 60000, err);
+        if (rc == 0) rc = kv_commit(txn, err);
+    }
+    kv_close(kv);
+    return rc < 0 ? 22 : 0;
+}
+
+/* With all the address space there is, a batch finds more room than it can take; with little, the
+ * map is what there is room for and grows in mid batch; with less than that, the batch is refused,
+ * and the store goes on. */
+TEST(kv_takes_the_room_there_is)
+{
+#ifdef __SANITIZE_ADDRESS__
+    SKIP("the sanitizer has address space of its own");
+#endif
+    static const uint64_t spare[] = {0, (uint64_t)700 << 20, (uint64_t)300 << 20};
+    struct error err;
+    struct kv *kv;
+    struct kv_txn *txn;
+    struct kv_config read = {.mode = KV_READ, .tables = tables, .n_tables = 2};
+    for (int k = 0; k < 3; k++) {
+        make_folder();
+        pid_t child = fork();
+        if (child == 0) {
+            uint64_t map = 0, n = 0;
+            int rc = write_in(spare[k], &map, &err);
+            if (rc != (k == 2 ? 22 : 0)) _exit(rc ? rc : 23);
+            if (k == 2 && err.code != ERR_NOMEM) _exit(24);
+            if (k == 0 ? map < (uint64_t)64 << 30 : map > spare[k]) _exit(25);
+            /* as a reader, in the same address space */
+            if (kv_open(&kv, folder, &read, &err) < 0 || kv_begin_read(kv, &txn, &err) < 0)
+                _exit(26);
+            if (kv_count(txn, A, &n, &err) < 0 || n % 400 != (k == 2 ? 0 : 200)) _exit(27);
+            for (uint64_t i = 0; i < n; i++)
+                if (!number_is_right(txn, (int)i, 60000)) _exit(28);
+            kv_abort(txn);
+            kv_close(kv);
+            _exit(0);
+        }
+        CHECK_EQ(wait_for(child), 0);
+        drop_folder();
+    }
+}
+
+/* What a walk found can be changed once its cursor is closed; after the last record is gone, what is
+ * behind the one before it can be appended. */
+TEST(kv_walks_deletes_and_appends_in_one_transaction)
+{
+    struct error err;
+    struct kv *kv;
+    struct kv_txn *txn;
+    struct kv_cursor *cur;
+    struct kv_bytes k, v;
+    char keys[500][9], name[9];
+    make_folder();
+    struct kv_config write = config(KV_WRITE);
+    CHECK_OK(kv_open(&kv, folder, &write, &err), &err);
+    CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
+    for (int i = 0; i < 500; i++) CHECK_OK(put_number(txn, i, 3000, &err), &err); /* grows */
+    CHECK_OK(kv_cursor_open(txn, A, &cur, &err), &err);
+    int n = 0;
+    for (int rc = kv_cursor_first(cur, &k, &v, &err); rc > 0;
+         rc = kv_cursor_next(cur, &k, &v, &err))
+        if (n < 500) memcpy(keys[n++], k.bytes, 8);
+    CHECK_EQ(n, 500);
+    CHECK_EQ(kv_delete(txn, A, keys[0], 8, &err), ERR_USAGE); /* the cursor is open */
+    kv_cursor_close(cur);
+    for (int i = 1; i < 500; i += 2) CHECK_OK(kv_delete(txn, A, keys[i], 8, &err), &err);
+    for (int i = 0; i < 500; i += 4) CHECK_OK(put_number(txn, i, 5000, &err), &err);
+    CHECK_OK(kv_commit(txn, &err), &err);
+    CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
+    CHECK(number_is_right(txn, 0, 5000) && number_is_right(txn, 2, 3000));
+    CHECK(!number_is_right(txn, 1, 3000));
+    for (int i = 498; i > 400; i -= 2) CHECK_OK(kv_delete(txn, A, keys[i], 8, &err), &err);
+    for (int i = 401; i < 1200; i++) {
+        snprintf(name, sizeof name, "%08d", i);
+        CHECK_OK(kv_append(txn, A, name, 8, name, 8, &err), &err);
+    }
+    CHECK_OK(kv_commit(txn, &err), &err);
+    CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
+    uint64_t count = 0;
+    CHECK_OK(kv_count(txn, A, &count, &err), &err);
+    CHECK_EQ(count, 201 + 799);
+    CHECK_EQ(kv_append(txn, A, "00001199", 8, "", 0, &err), ERR_CORRUPT); /* not behind */
     kv_abort(txn);
     kv_close(kv);
     drop_folder();
