@@ -32,8 +32,8 @@ warn    := -Wall -Wextra -Wshadow -Wvla -Wpointer-arith $(if $(filter yes,$(stri
 common  := $(O) -g -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp -I. $(warn) $(if $(san),-fsanitize=$(san) -fno-omit-frame-pointer)
 CFLAGS_ALL   := -std=c11 -D_GNU_SOURCE $(common) -Wstrict-prototypes -Wmissing-prototypes $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(common) $(CXXFLAGS)
-LDLIBS  := -llmdb -lzstd -ljpeg -lwebp -lwebpdemux -lspng -licuuc -licui18n -licudata -ljansson -lcrypto \
-           -larchive -lxml2 -lcld2 -ldnnl -lsentencepiece_train -lsentencepiece -lstdc++ -lm
+LDLIBS  := -llmdb -lzstd -ljpeg -lwebp -lwebpdemux -licuuc -licui18n -licudata -ljansson -lcrypto \
+           -larchive -lz -lxml2 -lcld2 -ldnnl -lsentencepiece_train -lsentencepiece -lstdc++ -lm
 build   := build/$(shell echo '$(CC) $(CXX) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' | sha256sum | cut -c1-12)
 
 rooms   := store ingest featurize train
@@ -124,7 +124,7 @@ $(build)/samples/tiny_teacher: $(build)/samples/tiny_teacher.c.o $(lib)
 sample-teacher: clipstill $(build)/samples/tiny_teacher ## train samples/teacher again (minutes)
 	samples/train_tiny_teacher.sh ./clipstill $(build)/samples/tiny_teacher
 
-sample-corpus: $(build)/samples/make_corpus ## make samples/corpus again (needs libfreetype-dev, fonts-noto-color-emoji, unicode-cldr-core)
+sample-corpus: $(build)/samples/make_corpus ## make samples/corpus again (needs libspng-dev, libfreetype-dev, fonts-noto-color-emoji, unicode-cldr-core)
 	rm -rf samples/corpus/images samples/corpus/broken
 	$< samples/corpus
 

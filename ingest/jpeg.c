@@ -13,8 +13,12 @@
 #include <jpeglib.h>
 #include <jerror.h>
 
-#define MAX_SCANS                                                                                  \
-    500 /* a file of a few kB can ask for thousands of passes over the whole picture */
+#include "ingest/jpeghead.h"
+
+/* A file of a few kB can ask for thousands of passes over the whole picture. */
+#define MAX_SCAN_PIXELS ((uint64_t)1 << 32) /* scans times pixels */
+#define MIN_MAX_SCANS   64                  /* so many are always allowed */
+#define MAX_MAX_SCANS   100000
 
 struct decoder {
     struct jpeg_decompress_struct jpeg;
@@ -22,6 +26,7 @@ struct decoder {
     struct jpeg_source_mgr source;
     struct jpeg_progress_mgr progress;
     jmp_buf out;
+    int max_scans;
     char message[JMSG_LENGTH_MAX];
 };
 
@@ -39,9 +44,9 @@ static void on_message(j_common_ptr c)
 
 static void on_progress(j_common_ptr c)
 {
-    if (((j_decompress_ptr)c)->input_scan_number <= MAX_SCANS) return;
     struct decoder *d = c->client_data;
-    snprintf(d->message, sizeof d->message, "more than %d scans", MAX_SCANS);
+    if (d->jpeg.input_scan_number <= d->max_scans) return;
+    snprintf(d->message, sizeof d->message, "more than %d scans", d->max_scans);
     longjmp(d->out, 1);
 }
 
@@ -64,7 +69,7 @@ static void source_skip(j_decompress_ptr c, long n)
     c->src->bytes_in_buffer -= skip;
 }
 
-static void open_decoder(struct decoder *d, const uint8_t *bytes, size_t n)
+static void open_decoder(struct decoder *d, const uint8_t *bytes, size_t n, uint64_t n_pixels)
 {
     struct jpeg_decompress_struct *c = &d->jpeg;
     c->src = &d->source;
@@ -75,6 +80,10 @@ static void open_decoder(struct decoder *d, const uint8_t *bytes, size_t n)
                                          .skip_input_data = source_skip,
                                          .resync_to_restart = jpeg_resync_to_restart,
                                          .term_source = source_noop};
+    uint64_t max = MAX_SCAN_PIXELS / n_pixels;
+    d->max_scans = max < MIN_MAX_SCANS   ? MIN_MAX_SCANS
+                   : max > MAX_MAX_SCANS ? MAX_MAX_SCANS
+                                         : (int)max;
     d->progress.progress_monitor = on_progress;
     c->progress = &d->progress;
 }
@@ -127,34 +136,50 @@ static int read_rows(struct decoder *d, size_t n, struct picture *p, struct erro
     return 0;
 }
 
-static int decode(struct decoder *d, const uint8_t *bytes, size_t n,
-                  const struct picture_limits *limits, struct picture *p, struct error *err)
+/* The first header that has a picture: tables alone may stand before it, closed by an end marker. */
+static int read_header(struct decoder *d)
+{
+    int found;
+    do found = jpeg_read_header(&d->jpeg, FALSE);
+    while (found == JPEG_HEADER_TABLES_ONLY);
+    return found;
+}
+
+static int decode(struct decoder *d, const uint8_t *bytes, size_t n, const struct jpeghead *head,
+                  struct picture *p, struct error *err)
 {
     struct jpeg_decompress_struct *c = &d->jpeg;
     if (setjmp(d->out)) return picture_refuse(p, "broken-jpeg", err, "broken JPEG: %s", d->message);
     jpeg_create_decompress(c);
-    open_decoder(d, bytes, n);
-    if (jpeg_read_header(c, TRUE) == JPEG_SUSPENDED) return refuse_truncated(p, n, err);
+    open_decoder(d, bytes, n, (uint64_t)head->width_px * head->height_px);
+    if (read_header(d) == JPEG_SUSPENDED) return refuse_truncated(p, n, err);
+    if (c->image_width != head->width_px || c->image_height != head->height_px ||
+        c->num_components != head->n_planes)
+        return picture_refuse(p, "broken-jpeg", err, "broken JPEG: two frame headers that differ");
     switch (c->num_components) {
     case 1: c->out_color_space = JCS_GRAYSCALE; break;
     case 3: c->out_color_space = JCS_RGB; break;
-    case 4: c->out_color_space = JCS_CMYK; break;
-    default:
-        return picture_refuse(p, "broken-jpeg", err, "a JPEG of %d planes; 1, 3 or 4 can be read",
-                              c->num_components);
+    default: c->out_color_space = JCS_CMYK; break;
     }
-    int rc = picture_allocate(p, c->image_width, c->image_height, limits, err);
-    return rc < 0 ? rc : read_rows(d, n, p, err);
+    return read_rows(d, n, p, err);
 }
 
 int jpeg_decode(const uint8_t *bytes, size_t n, const struct picture_limits *limits,
                 struct picture *p, struct error *err)
 {
+    struct jpeghead head;
+    const char *why = jpeghead_read(bytes, n, &head);
+    p->has_icc = head.has_icc;
+    if (why && head.is_cut) return refuse_truncated(p, n, err);
+    if (why) return picture_refuse(p, "broken-jpeg", err, "broken JPEG: %s", why);
+    p->orientation = head.orientation;
+    int rc = picture_allocate(p, head.width_px, head.height_px, limits, err);
+    if (rc < 0) return rc;
     struct decoder d = {.jpeg.err = jpeg_std_error(&d.errors)};
     d.jpeg.client_data = &d;
     d.errors.error_exit = on_error;
     d.errors.output_message = on_message;
-    int rc = decode(&d, bytes, n, limits, p, err);
+    rc = decode(&d, bytes, n, &head, p, err);
     jpeg_destroy_decompress(&d.jpeg);
     return rc;
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ingest/exif.h"
 #include "ingest/jpeg.h"
 #include "ingest/png.h"
 #include "ingest/webp.h"
@@ -170,8 +169,6 @@ int picture_decode(const void *bytes, size_t n, const struct picture_limits *lim
 {
     *p = (struct picture){.orientation = 1, .pixels = p->pixels, .spare = p->spare};
     int rc = decode(bytes, n, limits, p, err);
-    if (rc == 0) p->orientation = exif_orientation(bytes, n, p->format);
-    if (rc == 0) p->has_icc = exif_has_icc(bytes, n, p->format);
     if (rc == 0 && apply_orientation) rc = make_upright(p, err);
     if (rc < 0) {
         p->rgb = NULL;

@@ -1,4 +1,4 @@
-/* PNG to RGB as stored, pixel for pixel what Pillow 9.4 gives; called by picture.c alone. Library: libspng.
+/* PNG to RGB as stored, pixel for pixel what Pillow 9.4 gives; called by picture.c alone. The chunks: pngchunk.h.
  * Pure; any thread.
  */
 #ifndef INGEST_PNG_H

@@ -8,6 +8,8 @@
 #include <webp/decode.h>
 #include <webp/demux.h>
 
+#include "ingest/exif.h"
+
 #define MAX_SIDE 16383 /* of one frame, by the format */
 
 static int decode(const WebPDemuxer *demux, WebPIterator *frame,
@@ -16,7 +18,7 @@ static int decode(const WebPDemuxer *demux, WebPIterator *frame,
     int rc = picture_allocate(p, WebPDemuxGetI(demux, WEBP_FF_CANVAS_WIDTH),
                               WebPDemuxGetI(demux, WEBP_FF_CANVAS_HEIGHT), limits, err);
     if (rc < 0) return rc;
-    if (!WebPDemuxGetFrame(demux, 1, frame) || !frame->complete)
+    if (!WebPDemuxGetFrame(demux, 1, frame))
         return picture_refuse(p, "truncated", err, "the WebP holds no complete picture");
     WebPDecoderConfig config;
     if (!WebPInitDecoderConfig(&config))
@@ -52,21 +54,41 @@ static int decode(const WebPDemuxer *demux, WebPIterator *frame,
     return picture_refuse(p, "broken-webp", err, "broken WebP: libwebp says status %d", (int)code);
 }
 
+/* Pillow asks for EXIF whenever the container says that it has some. */
+static int read_exif(const WebPDemuxer *demux, struct picture *p, struct error *err)
+{
+    WebPChunkIterator chunk;
+    p->has_icc = WebPDemuxGetChunk(demux, "ICCP", 1, &chunk);
+    WebPDemuxReleaseChunkIterator(&chunk);
+    struct exif e = {.orientation = 1};
+    enum exif_verdict verdict = EXIF_GOOD;
+    if (WebPDemuxGetChunk(demux, "EXIF", 1, &chunk))
+        verdict = exif_read(chunk.chunk.bytes, chunk.chunk.size, &e);
+    WebPDemuxReleaseChunkIterator(&chunk);
+    p->orientation = e.orientation;
+    return verdict == EXIF_GOOD ? 0
+                                : picture_refuse(p, "broken-webp", err,
+                                                 "broken WebP: its EXIF block cannot be read");
+}
+
 int webp_decode(const uint8_t *bytes, size_t n, const struct picture_limits *limits,
                 struct picture *p, struct error *err)
 {
+    uint64_t n_riff = n < 12 ? UINT64_MAX
+                             : 8 + (bytes[4] | (uint64_t)bytes[5] << 8 | (uint64_t)bytes[6] << 16 |
+                                    (uint64_t)bytes[7] << 24);
+    if (n < n_riff)
+        return picture_refuse(p, "truncated", err,
+                              "the WebP ends after %zu bytes, before its picture does", n);
+    if (n < 16 || memcmp(bytes + 12, "VP8", 3) || !strchr(" LX", bytes[15]) || !bytes[15])
+        return picture_refuse(p, "broken-webp", err, "broken WebP: its first chunk is no picture");
     WebPData data = {bytes, n};
-    WebPDemuxState state;
-    WebPDemuxer *demux = WebPDemuxPartial(&data, &state);
-    int rc;
+    WebPDemuxer *demux = WebPDemux(&data);
     WebPIterator frame = {0};
-    if (!demux || state == WEBP_DEMUX_PARSE_ERROR)
-        rc = picture_refuse(p, "broken-webp", err, "broken WebP: its chunks cannot be read");
-    else if (state != WEBP_DEMUX_DONE)
-        rc = picture_refuse(p, "truncated", err,
-                            "the WebP ends after %zu bytes, before its picture does", n);
-    else
-        rc = decode(demux, &frame, limits, p, err);
+    int rc = demux
+                 ? read_exif(demux, p, err)
+                 : picture_refuse(p, "broken-webp", err, "broken WebP: its chunks cannot be read");
+    if (rc == 0) rc = decode(demux, &frame, limits, p, err);
     WebPDemuxReleaseIterator(&frame);
     WebPDemuxDelete(demux);
     return rc;

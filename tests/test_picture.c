@@ -1,7 +1,7 @@
 /* Pictures: every decoded pixel against the golden digests (equal, no tolerance), truncation at every kind of
  * length, headers that lie, orientation, recognition.
  *
- * covers: jpeg png webp
+ * covers: jpeg jpeghead png pngchunk webp zstream
  */
 #include "ingest/picture.h"
 
@@ -174,7 +174,8 @@ TEST(hostile_headers_are_refused_before_allocation)
         0x11, 1,    0xff, 0xda, 0, 12, 3, 1,    0,    2,    0x11, 3, 0x11, 0,    63, 0, 1,    2, 3};
     static const uint8_t png[] = {0x89, 'P',  'N', 'G', '\r', '\n', 0x1a, '\n', 0,    0,    0,
                                   13,   'I',  'H', 'D', 'R',  0,    0,    0xff, 0xdc, 0,    0,
-                                  0xff, 0xdc, 8,   2,   0,    0,    0,    0x1c, 0x35, 0x81, 0x4c};
+                                  0xff, 0xdc, 8,   2,   0,    0,    0,    0x1c, 0x35, 0x81, 0x4c,
+                                  0,    0,    0,   9,   'I',  'D',  'A',  'T'};
     check_refused(jpeg, sizeof jpeg, "too-large", "65500 x 65500");
     check_refused(png, sizeof png, "too-large", "65500 x 65500");
     struct picture p = {0};
