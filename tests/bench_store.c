@@ -256,7 +256,7 @@ static void table_of_pictures(void)
          .ctx = computing},
         {.name = "limit: plain file and fdatasync", .work = mb, .run = plain_file, .ctx = &fd}};
     bench_table("storing 35-KB pictures, durable every 64 MB, one thread, wall clock", "MB/s", e, 6,
-                11);
+                9);
     bench_peer_close(&peer);
     close(fd);
     mdb_env_close(three);
