@@ -86,13 +86,14 @@ static struct likeness by_definition(const uint8_t *rgb, int w, int h)
     double z[64], sorted[64], magnitude = 0, part[4][3] = {{0}}, n[4] = {0};
     struct likeness l = {0};
     memset(mean, 0, sizeof mean);
-    for (int ay = 0; ay < 32; ay++)
-        for (int y = 0; y < h; y++)
-            for (int ax = 0; ax < 32 && share(y, ay, h) > 0; ax++)
-                for (int x = 0; x < w; x++)
-                    for (int c = 0; c < 3; c++)
-                        mean[ay][ax][c] += share(y, ay, h) * share(x, ax, w) * 1024 /
-                                           ((double)w * h) * rgb[((size_t)y * w + x) * 3 + c];
+    for (int row = 0; row < 256; row++) {
+        int y = (int)((row + 0.5) * h / 256);
+        for (int ax = 0; ax < 32; ax++)
+            for (int x = 0; x < w; x++)
+                for (int c = 0; c < 3; c++)
+                    mean[row / 8][ax][c] += share(x, ax, w) * 32 / w / 8 *
+                                            rgb[((size_t)y * w + x) * 3 + c];
+    }
     for (int u = 1; u <= 8; u++)
         for (int v = 1; v <= 8; v++) {
             double s = 0;
