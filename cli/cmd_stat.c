@@ -3,11 +3,30 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/statleaks.h"
+#include "cli/stattext.h"
 #include "store/corpus.h"
 #include "store/featureset.h"
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/transfer.h"
+
+static bool leaks, texts;
+static const char *tokenizer;
+static int max_tokens;
+
+static const struct option options[] = {
+    {"leaks", 0, OPTION_FLAG, NULL, "near-duplicate pictures, and those in different splits", 0, 0,
+     NULL, &leaks},
+    {"text", 0, OPTION_FLAG, NULL,
+     "characters, scripts, tokens, unknown and cut ones of the captions by language", 0, 0, NULL,
+     &texts},
+    {"tokenizer", 0, OPTION_STRING, "FILE",
+     "of --text: a SentencePiece model instead of the cached teacher's", 0, 0, NULL, &tokenizer},
+    {"max-tokens", 0, OPTION_INT, "N",
+     "of --text: where captions are cut; 0 = as the cached set, or 77", 0, 100000, NULL,
+     &max_tokens},
+};
 
 /* Adds one to object[key]. */
 static void count_one(struct json *object, const char *key)
@@ -201,11 +220,15 @@ static int run(const struct command *self, struct error *err)
     json_set(answer, "sets", sets);
     if (rc == 0) rc = featureset_list(cache, &names, &n, err);
     for (size_t i = 0; i < n && rc == 0; i++) rc = stat_set(cache, names[i], sets, err);
+    if (rc == 0 && leaks) rc = statleaks_add(answer, cache, err);
+    if (rc == 0 && texts) rc = stattext_add(answer, cache, tokenizer, max_tokens, err);
     if (rc == 0 && option_globals.json) {
         rc = command_print_json(self, answer, err);
         answer = NULL;
     } else if (rc == 0) {
         print_stat(cache, answer);
+        statleaks_print(answer);
+        stattext_print(answer);
     }
     memory_free(names);
     json_free(answer);
@@ -219,5 +242,7 @@ struct command cmd_stat = {
     .usage = "CACHE",
     .min_positional = 1,
     .max_positional = 1,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
     .run = run,
 };

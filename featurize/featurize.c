@@ -105,10 +105,14 @@ static int run_tower(const char *cache, struct corpus *c, const struct featurize
                      struct featurize_result *r, struct error *err)
 {
     uint8_t weights[DIGEST_BYTES];
+    char *caption_rule = NULL;
     struct tapsets *ts = memory_array(1, sizeof *ts, MEMORY_MAX_SMALL, err);
     if (!ts) return ERR_NOMEM;
     int rc = model_weights_digest(o->teacher, is_text, weights, err);
-    if (rc == 0) rc = tapsets_open(ts, cache, o, m, is_text, weights, r->sets + r->n_sets, err);
+    if (rc == 0) rc = corpus_caption_rule(c, &caption_rule, err);
+    if (rc == 0)
+        rc = tapsets_open(ts, cache, o, m, is_text, weights, caption_rule, r->sets + r->n_sets,
+                          err);
     if (rc == 0) {
         rc = is_text ? textpass_run(ts, c, o, m, report, err)
                      : imagepass_run(ts, c, o, m, report, &r->n_skipped, err);
@@ -116,6 +120,7 @@ static int run_tower(const char *cache, struct corpus *c, const struct featurize
     }
     tapsets_close(ts);
     memory_free(ts);
+    memory_free(caption_rule);
     return rc;
 }
 

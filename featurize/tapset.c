@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "featurize/gemm.h"
-#include "ingest/caption.h"
 #include "store/file.h"
 #include "store/memory.h"
 
@@ -56,7 +55,7 @@ static struct json *fingerprint_of(const struct tapsets *ts, const struct tapset
         const void *bytes = tokenizer_model(m->tokenizer, &n);
         hex_of(bytes, n, hex);
         json_set_string(j, "tokenizer", hex);
-        json_set_string(j, "caption_rule", CAPTION_RULE);
+        json_set_string(j, "caption_rule", ts->caption_rule);
         json_set_int(j, "max_tokens", text_limit(o, m));
     } else {
         json_set(j, "preprocessing", preprocess_json(&m->preprocess));
@@ -197,10 +196,10 @@ static int add_tap(struct tapsets *ts, const char *name, const struct featurize_
 
 int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_options *o,
                  const struct model *m, bool is_text, const uint8_t weights[DIGEST_BYTES],
-                 struct featurize_set *results, struct error *err)
+                 const char *caption_rule, struct featurize_set *results, struct error *err)
 {
     int rc = 0;
-    *ts = (struct tapsets){.is_text = is_text};
+    *ts = (struct tapsets){.is_text = is_text, .caption_rule = caption_rule};
     for (size_t i = 0; i < o->n_taps && rc == 0; i++)
         if (!strncmp(o->taps[i], is_text ? "text." : "image.", is_text ? 5 : 6))
             rc = add_tap(ts, o->taps[i], o, is_text ? m->text : m->image, &results[ts->n], err);

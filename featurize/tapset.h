@@ -30,6 +30,7 @@ struct tapsets {
     int n;
     bool is_text;
     enum numerics numerics;
+    const char *caption_rule; /* borrowed; how the corpus's captions are normalised */
 };
 
 /* Opens or makes the sets of the taps in o that belong to this tower; results: one element a tap of
@@ -37,7 +38,8 @@ struct tapsets {
  * run nothing is made. */
 int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_options *o,
                  const struct model *m, bool is_text, const uint8_t weights[DIGEST_BYTES],
-                 struct featurize_set *results, struct error *err) MUST_CHECK;
+                 const char *caption_rule, struct featurize_set *results,
+                 struct error *err) MUST_CHECK;
 void tapsets_close(struct tapsets *ts);
 /* missing[i] = 1 where a set of this view lacks record i, per tap in bits (bit k: tap k). Counts hits. */
 int tapsets_missing(struct tapsets *ts, uint32_t view, int n, const uint32_t *numbers,

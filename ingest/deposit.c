@@ -3,10 +3,11 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "ingest/caption.h"
+#include "ingest/langid.h"
 #include "store/memory.h"
+#include "store/where.h"
 
 #define MAX_ID 4096 /* bytes of a path, id or label that the store keeps */
 
@@ -75,20 +76,14 @@ static int reject_or_fail(struct deposit *d, const struct row *row, const char *
     return error_set(err, rc, "%s", why->text);
 }
 
-static int split_of(const char *word, enum corpus_split *split)
+/* The language as given, else the default; "" when it is to be detected. */
+static int clean_language(const struct ingest_options *o, const struct row *row, struct clean *c,
+                          struct error *why)
 {
-    static const struct {
-        const char *word;
-        enum corpus_split split;
-    } known[] = {{"train", SPLIT_TRAIN}, {"restval", SPLIT_TRAIN},  {"val", SPLIT_VAL},
-                 {"valid", SPLIT_VAL},   {"validation", SPLIT_VAL}, {"dev", SPLIT_VAL},
-                 {"test", SPLIT_TEST}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strcasecmp(word, known[i].word)) continue;
-        *split = known[i].split;
-        return 0;
-    }
-    return ERR_DATA;
+    *c->language = '\0';
+    if (!given(row->lang) && !strcmp(o->language, INGEST_DETECT)) return 0;
+    return caption_language(given(row->lang) ? row->lang : o->language, c->language,
+                            sizeof c->language, why);
 }
 
 /* Cleans all text of the row. 0, or ERR_DATA with *reason and why. */
@@ -98,12 +93,11 @@ static int make_clean(const struct ingest_options *o, const struct row *row, str
     struct caption_rule rule = caption_rule_defaults();
     struct caption_fault fault;
     *reason = "bad-language";
-    int rc = caption_language(given(row->lang) ? row->lang : o->language, c->language,
-                              sizeof c->language, why);
+    int rc = clean_language(o, row, c, why);
     if (rc < 0) return rc;
     c->split = o->split;
     *reason = "bad-split";
-    if (given(row->split) && split_of(row->split, &c->split) < 0)
+    if (given(row->split) && where_split(row->split, &c->split) < 0)
         return error_set(why, ERR_DATA, "'%.100s' is no split; expected train, val or test",
                          row->split);
     if (given(row->label)) {
@@ -118,8 +112,11 @@ static int make_clean(const struct ingest_options *o, const struct row *row, str
         }
     }
     if (!row->caption) return 0;
-    rc = caption_normalise(&rule, row->caption, row->n_caption, &c->caption, &fault, why);
+    rc = caption_normalise(&o->rule, row->caption, row->n_caption, &c->caption, &fault, why);
     *reason = fault.reason;
+    if (rc == 0 && !*c->language &&
+        !langid_detect(c->caption.text, c->caption.n, c->language, sizeof c->language))
+        strcpy(c->language, "und");
     return rc;
 }
 
@@ -213,6 +210,8 @@ static int add_image(struct deposit *d, const struct row *row, struct shot *shot
                                     shot ? shot->n : 0, number, &is_new, err);
         if (rc < 0) return rc;
         d->result->n_images_new += is_new;
+        d->result->n_warned += is_new && image.n_warnings;
+        d->result->n_reduced += is_new && image.is_reduced;
         d->result->n_image_bytes += is_new ? image.n_bytes : 0;
     }
     if (!shot) return 0;
@@ -241,6 +240,8 @@ static int add_pair(struct deposit *d, const struct row *row, const struct clean
                                 err);
     if (rc < 0) return rc;
     d->result->n_captions_new += is_new;
+    d->result->n_cut += c->caption.is_cut;
+    d->result->n_undetermined += !strcmp(c->language, "und");
     rc = corpus_intern(d->corpus, NAME_LANGUAGE, c->language, &pair->language, err);
     if (rc == 0 && c->label.text)
         rc = corpus_intern(d->corpus, NAME_LABEL, c->label.text, &pair->label, err);

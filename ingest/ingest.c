@@ -48,6 +48,7 @@ struct stage {
 struct ingest_options ingest_defaults(void)
 {
     return (struct ingest_options){.language = "und",
+                                   .rule = caption_rule_defaults(),
                                    .split = SPLIT_TRAIN,
                                    .source = source_defaults(),
                                    .max_bad = -1,
@@ -199,7 +200,7 @@ static int run_turns(struct stage *s, struct source *source, struct deposit *d, 
         if (report_stopped(s->report))
             return error_set(err, ERR_STOPPED, "stopped; what was read so far is kept");
         more = read_turn(s, source, err);
-        int rc = more < 0 ? more : shots_decode(s->shots, s->n_threads, err);
+        int rc = more < 0 ? more : shots_decode(s->shots, err);
         int64_t good = rc < 0 ? rc : store_turn(s, d, err);
         clear_turn(s);
         if (good < 0) return (int)good;
@@ -275,10 +276,12 @@ static int check_arguments(const struct ingest_options *o, const struct source_p
         return error_set(
             err, ERR_USAGE,
             "nothing to ingest: name a manifest, a folder of pictures, or a class list");
-    if (caption_language(o->language, tag, sizeof tag, NULL) < 0)
-        return error_set(err, ERR_USAGE,
-                         "'%s' is no language tag; expected something like en, zh or pt-BR",
-                         o->language);
+    if (strcmp(o->language, INGEST_DETECT) &&
+        caption_language(o->language, tag, sizeof tag, NULL) < 0)
+        return error_set(
+            err, ERR_USAGE,
+            "'%s' is no language tag; expected something like en, zh or pt-BR, or auto",
+            o->language);
     if (o->source_name && (!*o->source_name || strlen(o->source_name) > 1000))
         return error_set(err, ERR_USAGE, "a source name has 1 to 1000 bytes");
     for (size_t i = 0; i < paths->n; i++) {
@@ -290,6 +293,33 @@ static int check_arguments(const struct ingest_options *o, const struct source_p
         source_close(source);
     }
     return o->classes ? classes_read(classes, o->classes, err) : 0;
+}
+
+/* All captions of a corpus are normalised by one rule. A corpus that has captions keeps its own: NFKC
+ * is refused where it has another; without the option what the corpus has is taken. */
+static int settle_rule(struct stage *s, struct ingest_options *o, struct error *err)
+{
+    char *rule = NULL;
+    struct corpus_counts counts;
+    int rc = corpus_caption_rule(s->corpus, &rule, err);
+    if (rc == 0) rc = corpus_counts(s->corpus, &counts, err);
+    if (rc < 0) goto done;
+    bool is_same = !strcmp(rule, caption_rule_name(&o->rule));
+    if (is_same) goto done;
+    if (!o->rule.nfkc) {
+        o->rule.nfkc = true;
+    } else if (counts.n_captions) {
+        rc = error_set(err, ERR_USAGE,
+                       "the captions of this corpus are normalised by %s, not %s; --nfkc needs a "
+                       "new cache",
+                       rule, caption_rule_name(&o->rule));
+    } else {
+        rc = begin(s, err);
+        if (rc == 0) rc = corpus_set_caption_rule(s->corpus, caption_rule_name(&o->rule), err);
+    }
+done:
+    memory_free(rule);
+    return rc;
 }
 
 static int store_classes(struct stage *s, const struct classes *classes, struct error *err)
@@ -311,9 +341,10 @@ static int judge_share(const struct stage *s, struct error *err)
                      n, all, 100 * n / all, limit);
 }
 
-int ingest_run(const char *cache, const struct ingest_options *o, const struct report *report,
+int ingest_run(const char *cache, const struct ingest_options *options, const struct report *report,
                struct ingest_result *r, struct error *err)
 {
+    struct ingest_options settled = *options, *o = &settled;
     struct classes *classes = NULL;
     struct source_paths paths = {0};
     struct stage s = {.o = o,
@@ -325,9 +356,10 @@ int ingest_run(const char *cache, const struct ingest_options *o, const struct r
     if (rc == 0) rc = check_arguments(o, &paths, &classes, err);
     if (rc < 0) goto done;
     rc = ERR_NOMEM;
-    if (!(s.shots = shots_new(&o->limits, err))) goto done;
+    if (!(s.shots = shots_new(&o->limits, o->max_side_px, s.n_threads, err))) goto done;
     if (!(s.items = memory_array(TURN_ROWS, sizeof *s.items, MEMORY_MAX_SMALL, err))) goto done;
     rc = corpus_open(&s.corpus, cache, CORPUS_WRITE, err);
+    if (rc == 0) rc = settle_rule(&s, o, err);
     if (rc == 0) rc = quarantine_open(&s.quarantine, s.corpus, err);
     if (rc == 0 && classes) rc = store_classes(&s, classes, err);
     for (size_t i = 0; rc == 0 && i < paths.n; i++) rc = run_source(&s, paths.path[i], err);

@@ -19,17 +19,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ingest/caption.h"
 #include "ingest/picture.h"
 #include "ingest/source.h"
 #include "store/corpus.h"
 #include "store/error.h"
 #include "store/report.h"
 
+#define INGEST_DETECT "auto" /* as a language: told from the caption, "und" where unsure */
+
 struct ingest_options {
     const char *const *sources; /* paths, patterns, or "-": source_expand */
     size_t n_sources;
     struct source_options source;
-    const char *language;        /* of captions that name none; "und" by default */
+    const char *language;        /* of captions that name none; "und" by default, or INGEST_DETECT */
+    struct caption_rule rule;    /* nfkc must be the corpus's; a new corpus takes it */
     enum corpus_split split;     /* of rows that name none; train */
     /* pairs and ids are filed under it; NULL: the last part of each source's path */
     const char *source_name;
@@ -39,6 +43,7 @@ struct ingest_options {
     int64_t max_bad;             /* rejects allowed in this run; negative: any number */
     double max_bad_percent;      /* of the records read; negative: any share. Judged at the end */
     struct picture_limits limits;
+    uint32_t max_side_px;        /* larger pictures are kept as a JPEG of this longer side; 0: as they are */
     uint64_t batch_bytes;        /* a transaction; 64 MB */
     int n_threads;               /* 0: as OpenMP has it */
 };
@@ -57,7 +62,11 @@ struct ingest_result {
     uint64_t n_rows;         /* records read, bad ones among them */
     uint64_t n_images_new;   /* pictures that were not yet in the corpus */
     uint64_t n_images_old;   /* pictures of this run that were already there, by content */
+    uint64_t n_warned;       /* new pictures that their decoder had warnings about */
+    uint64_t n_reduced;      /* new pictures that max_side_px made smaller */
     uint64_t n_captions_new;
+    uint64_t n_cut;          /* captions that rule.max_chars cut */
+    uint64_t n_undetermined; /* pairs whose language is und */
     uint64_t n_pairs_new, n_pairs_changed, n_pairs_old;
     uint64_t n_prompts_new;  /* of the class list */
     uint64_t n_rejects;      /* all bad records of this run */

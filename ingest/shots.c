@@ -3,9 +3,11 @@
  * once. The one allocation inside the parallel loop is the decoders' own. */
 #include "ingest/shots.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "ingest/likeness.h"
 #include "store/digest.h"
 #include "store/file.h"
 #include "store/memory.h"
@@ -14,7 +16,10 @@
 
 struct shots {
     struct picture_limits limits;
-    struct shot *shot; // (n)
+    uint32_t max_side_px;
+    int n_threads;
+    struct picture *scratch; // (n_threads)
+    struct shot *shot;       // (n)
     size_t n, capacity;
     size_t *fresh; // (n_fresh) read in this batch, to be decoded
     size_t n_fresh, fresh_capacity;
@@ -22,11 +27,18 @@ struct shots {
     uint32_t slot[SLOTS]; /* 1 + index; 0: free */
 };
 
-struct shots *shots_new(const struct picture_limits *limits, struct error *err)
+struct shots *shots_new(const struct picture_limits *limits, uint32_t max_side_px, int n_threads,
+                        struct error *err)
 {
     struct shots *s = memory_array(1, sizeof *s, MEMORY_MAX_SMALL, err);
-    if (s) s->limits = *limits;
-    return s;
+    if (!s) return NULL;
+    s->limits = *limits;
+    s->max_side_px = max_side_px;
+    s->n_threads = n_threads;
+    s->scratch = memory_array((uint64_t)n_threads, sizeof *s->scratch, MEMORY_MAX_SMALL, err);
+    if (s->scratch) return s;
+    memory_free(s);
+    return NULL;
 }
 
 static void drop_bytes(struct shots *s, struct shot *shot)
@@ -53,6 +65,8 @@ void shots_free(struct shots *s)
     forget_all(s);
     memory_free(s->shot);
     memory_free(s->fresh);
+    for (int i = 0; i < s->n_threads; i++) picture_release(&s->scratch[i]);
+    memory_free(s->scratch);
     memory_free(s);
 }
 
@@ -160,35 +174,37 @@ int shots_hold(struct shots *s, const char *name, const void *bytes, size_t n,
     return rc < 0 || !is_due ? rc : hold(s, &s->shot[*index], bytes, n, corpus, err);
 }
 
-/* Fills in what the picture is. Reads and writes nothing but its shot. */
-static int decode_one(struct shot *shot, const struct picture_limits *limits)
+/* Fills in what the picture is. Reads and writes nothing but its shot; p is the thread's own. */
+static int decode_one(struct shot *shot, const struct picture_limits *limits, struct picture *p)
 {
-    struct picture p = {0};
     struct error why = {0};
-    int rc = picture_decode(shot->bytes, shot->n, limits, true, &p, &why);
-    const char *reason = p.reason;
-    if (rc < 0) picture_release(&p);
-    if (rc == ERR_DATA) return refuse(shot, reason, why.text, &why);
+    struct corpus_image *image = &shot->image;
+    int rc = picture_decode(shot->bytes, shot->n, limits, true, p, &why);
+    if (rc == ERR_DATA) return refuse(shot, p->reason, why.text, &why);
     if (rc < 0) return rc;
-    shot->image.width_px = p.width_px;
-    shot->image.height_px = p.height_px;
-    shot->image.format = p.format;
-    shot->image.orientation = p.orientation;
-    picture_release(&p);
-    return rc;
+    image->width_px = p->width_px;
+    image->height_px = p->height_px;
+    image->format = p->format;
+    image->orientation = p->orientation;
+    image->has_icc = p->has_icc;
+    image->n_warnings = p->n_warnings < UINT8_MAX ? (uint8_t)p->n_warnings : UINT8_MAX;
+    image->has_likeness = true;
+    likeness_of(p->rgb, p->width_px, p->height_px, &image->likeness);
+    return 0;
 }
 
-int shots_decode(struct shots *s, int n_threads, struct error *err)
+int shots_decode(struct shots *s, struct error *err)
 {
     int rc = 0, n = (int)s->n_fresh;
     struct shot *shot = s->shot;
+    struct picture *scratch = s->scratch;
     const size_t *fresh = s->fresh;
     const struct picture_limits *limits = &s->limits;
-#pragma omp parallel for default(none) shared(shot, fresh, limits, n) reduction(min                \
-                                                                                : rc)              \
-    schedule(dynamic, 1) num_threads(n_threads)
+#pragma omp parallel for default(none) shared(shot, fresh, limits, n, scratch) reduction(min       \
+                                                                                         : rc)     \
+    schedule(dynamic, 1) num_threads(s->n_threads)
     for (int i = 0; i < n; i++) {
-        int one = decode_one(&shot[fresh[i]], limits);
+        int one = decode_one(&shot[fresh[i]], limits, &scratch[omp_get_thread_num()]);
         if (one < rc) rc = one;
     }
     for (size_t i = 0; i < s->n_fresh; i++)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "featurize/model.h"
+#include "ingest/leaks.h"
 #include "store/featureset.h"
 #include "store/memory.h"
 #include "train/evalset.h"
@@ -291,6 +292,31 @@ static int open_all(struct evaluation *e, struct error *err)
     return rc;
 }
 
+/* Pictures of the judged split that have a near-duplicate to train on: they flatter the scores. */
+static int count_leaks(struct evaluation *e, const struct report *report, struct json *answer,
+                       struct error *err)
+{
+    struct leaks l;
+    if (e->o->split == SPLIT_TRAIN) return 0;
+    int rc = leaks_open(&l, e->corpus, false, 0, err);
+    if (rc < 0) return rc;
+    uint32_t n_judged = 0, n_leaking = 0;
+    for (uint32_t i = 0; i < l.n_images; i++) {
+        if (!(l.splits[i] & 1 << e->o->split)) continue;
+        n_judged++;
+        n_leaking += leaks_reaches(&l, i, SPLIT_TRAIN);
+    }
+    leaks_close(&l);
+    json_set_int(answer, "n_leaking", n_leaking);
+    if (n_leaking)
+        report_warn(
+            report,
+            "%u of %u pictures of this split have a near-duplicate in train, which flatters "
+            "the scores; `clipstill stat --leaks` lists them, `retag --assign-splits` mends it",
+            n_leaking, n_judged);
+    return 0;
+}
+
 int evaluate_run(const struct evaluate_options *o, const struct report *report,
                  struct json **answer, struct error *err)
 {
@@ -311,6 +337,8 @@ int evaluate_run(const struct evaluate_options *o, const struct report *report,
             report,
             "%llu pairs of the split are left out: the cache has no teacher features for them",
             (unsigned long long)e.set->n_left_out);
+    rc = count_leaks(&e, report, j, err);
+    if (rc < 0) goto done;
     struct judged teacher = {"teacher", e.teacher.image, e.teacher.text, e.teacher.dim};
     if (teacher.image || teacher.text) add_system(&e, "teacher", NULL);
     rc = judge_all(&e, &teacher, err);

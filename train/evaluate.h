@@ -11,7 +11,8 @@
  * zero-shot a language (train/zeroshot.h), k-NN (train/knn.h). Every number comes with n, a 95%
  * interval and its chance level.
  *
- * The answer: {"split", "n_images", "n_captions", "n_left_out", "systems": [{"name", "parameters",
+ * The answer: {"split", "n_images", "n_captions", "n_left_out", "n_leaking" (pictures
+ * with a near-duplicate in train), "systems": [{"name", "parameters",
  * ...}], "rows": [{"system", "task": "retrieval"|"zero-shot"|"knn", "by": "lang"|"source"|"label",
  * "group", "metric": "t2i R@1", "value", "low", "high", "chance", "n"}]}.
  */
