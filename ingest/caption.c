@@ -23,7 +23,10 @@
 #include "store/memory.h"
 
 #define MAX_INPUT ((size_t)1 << 20) /* before the clean-up; a pair keeps no longer original */
+#define MAX_MARKS 256 /* in a row, of a caption; four times as many before it is composed */
 #define MAX_TAG   100
+/* Categories of white space and of what is dropped: one look-up tells a letter. */
+#define SPECIAL (U_GC_Z_MASK | U_GC_CC_MASK | U_GC_CF_MASK)
 
 struct caption_rule caption_rule_defaults(void)
 {
@@ -54,30 +57,42 @@ static int empty(struct caption_fault *fault, struct error *err)
     return error_set(err, ERR_DATA, "the caption is empty");
 }
 
-/* White space and what is dropped are separators, controls and formats: one lookup tells a letter. */
-static bool is_special(UChar32 c)
-{
-    return (U_GET_GC_MASK(c) & (U_GC_Z_MASK | U_GC_CC_MASK | U_GC_CF_MASK)) != 0;
-}
-
 static bool is_dropped(UChar32 c)
 {
     return u_charType(c) == U_CONTROL_CHAR || c == 0xfeff ||
            u_hasBinaryProperty(c, UCHAR_BIDI_CONTROL);
 }
 
-/* UTF-8 to clean UTF-16: at most n units, for no entity is shorter than its character. The number of
- * units, or -1 - (offset of the first bad byte). */
-static int32_t clean(UChar *out, const char *text, int32_t n, bool entities)
+/* What ICU may have to sort: the categories M, and half-width voicing marks, which NFKC makes such.
+ * Its time is quadratic in the marks in a row: 1 MiB of them took minutes. */
+static bool is_mark(UChar32 c, uint32_t category)
 {
-    int32_t n_out = 0, at = 0;
+    return (category & U_GC_M_MASK) || c == 0xff9e || c == 0xff9f;
+}
+
+static int too_many_marks(struct caption_fault *fault, struct error *err)
+{
+    fault->reason = "too-long";
+    return error_set(err, ERR_DATA, "a character of the caption has more than %d marks", MAX_MARKS);
+}
+
+/* UTF-8 to clean UTF-16: room for n units, for no entity is shorter than its character. */
+static int clean(UChar *out, int32_t *n_clean, const char *text, int32_t n, bool entities,
+                 struct caption_fault *fault, struct error *err)
+{
+    int32_t n_out = 0, n_marks = 0, at = 0;
     bool space = false;
     while (at < n) {
         int32_t start = at;
         uint32_t named;
         UChar32 c;
         U8_NEXT((const uint8_t *)text, at, n, c);
-        if (c < 0) return -1 - start;
+        if (c < 0) {
+            *fault = (struct caption_fault){"bad-utf8", (size_t)start};
+            return error_set(err, ERR_DATA,
+                             "the caption is not UTF-8: byte 0x%02x at offset %d of it",
+                             (uint8_t)text[start], (int)start);
+        }
         if (c == '&' && entities) {
             size_t n_entity = entity_decode(text + start, (size_t)(n - start), &named);
             if (n_entity > 0) {
@@ -85,16 +100,20 @@ static int32_t clean(UChar *out, const char *text, int32_t n, bool entities)
                 at = start + (int32_t)n_entity;
             }
         }
-        bool special = c >= 0x7f ? is_special(c) : c <= ' ';
+        uint32_t category = c < 0x7f ? 0 : U_GET_GC_MASK(c);
+        bool special = c <= ' ' || (category & SPECIAL);
         if (special && u_isUWhiteSpace(c)) {
             space = n_out > 0;
         } else if (!special || !is_dropped(c)) {
             if (space) out[n_out++] = ' ';
+            n_marks = is_mark(c, category) && !space ? n_marks + 1 : 0;
             space = false;
             U16_APPEND_UNSAFE(out, n_out, c);
         }
+        if (n_marks > 4 * MAX_MARKS) return too_many_marks(fault, err);
     }
-    return n_out;
+    *n_clean = n_out;
+    return 0;
 }
 
 /* Collapses and trims spaces in place. */
@@ -198,21 +217,30 @@ static int normalise_plain(uint32_t max, const char *text, size_t n, struct capt
     return empty(fault, err);
 }
 
+/* Composition may part marks that were one character (U+0344), so they are counted once more. */
+static int check_marks(const UChar *text, int32_t n, struct caption_fault *fault, struct error *err)
+{
+    int32_t n_marks = 0;
+    if (n <= MAX_MARKS) return 0;
+    for (int32_t at = 0; at < n;) {
+        UChar32 c;
+        U16_NEXT(text, at, n, c);
+        n_marks = c > 0x7f && is_mark(c, U_GET_GC_MASK(c)) ? n_marks + 1 : 0;
+        if (n_marks > MAX_MARKS) return too_many_marks(fault, err);
+    }
+    return 0;
+}
+
 static int normalise_any(const struct caption_rule *rule, const char *text, size_t n,
                          struct caption *c, struct caption_fault *fault, struct error *err)
 {
     UChar *wide = memory_array(n + 1, sizeof *wide, MEMORY_MAX_FILE, err);
     if (!wide) return ERR_NOMEM;
-    int rc = 0;
-    int32_t n_wide = clean(wide, text, (int32_t)n, rule->entities);
-    if (n_wide < 0) {
-        fault->reason = "bad-utf8";
-        fault->byte_offset = (size_t)(-1 - n_wide);
-        rc = error_set(err, ERR_DATA, "the caption is not UTF-8: byte 0x%02x at offset %zu of it",
-                       (uint8_t)text[fault->byte_offset], fault->byte_offset);
-    }
+    int32_t n_wide = 0;
+    int rc = clean(wide, &n_wide, text, (int32_t)n, rule->entities, fault, err);
     if (rc == 0) rc = compose(rule->nfkc, &wide, &n_wide, err);
     if (rc == 0 && n_wide == 0) rc = empty(fault, err);
+    if (rc == 0) rc = check_marks(wide, n_wide, fault, err);
     if (rc == 0 && rule->max_chars > 0) rc = cut(rule->max_chars, wide, &n_wide, &c->is_cut, err);
     if (rc == 0) rc = encode(wide, n_wide, c, fault, err);
     if (rc < 0) c->is_cut = false;

@@ -54,7 +54,8 @@ struct caption_fault {
 };
 
 /* n bytes of any kind into *c (owned: caption_release). fault may be NULL. ERR_DATA with the fault
- * filled; ERR_NOMEM. Over 1 MiB is too long before the clean-up, over CAPTION_MAX_BYTES after it. */
+ * filled; ERR_NOMEM. Too long is what has over 1 MiB before the clean-up, over CAPTION_MAX_BYTES after
+ * it, or a letter with over 256 combining marks. */
 int caption_normalise(const struct caption_rule *rule, const char *text, size_t n,
                       struct caption *c, struct caption_fault *fault, struct error *err) MUST_CHECK;
 void caption_release(struct caption *c);

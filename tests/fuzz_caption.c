@@ -1,9 +1,11 @@
-/* Any bytes as a caption and as a language tag: what is accepted is stable under the rule, and
- * never too long. The first byte chooses the rule: bit 0 NFKC, bit 1 entities, the rest the limit. */
+/* Any bytes as a caption and as a language tag: what is accepted is stable under the rule and never
+ * too long, and its language has a canonical tag. The first byte chooses the rule: bit 0 NFKC, bit 1
+ * entities, the rest the limit. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "ingest/caption.h"
+#include "ingest/langid.h"
 #include "store/memory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -19,6 +21,15 @@ static void check_size(const struct caption *c, uint32_t max_chars)
     if (max_chars > 0 && c->is_cut && m.n_clusters + 1 < max_chars) abort();
 }
 
+static void check_language(const struct caption *c)
+{
+    char tag[CAPTION_MAX_LANGUAGE], canonical[CAPTION_MAX_LANGUAGE];
+    bool named = langid_detect(c->text, c->n, tag, sizeof tag);
+    if (named != (strcmp(tag, "und") != 0)) abort();
+    if (caption_language(tag, canonical, sizeof canonical, NULL) < 0 || strcmp(tag, canonical))
+        abort();
+}
+
 static void check_caption(struct caption_rule rule, const char *text, size_t n)
 {
     struct caption c, again;
@@ -30,6 +41,7 @@ static void check_caption(struct caption_rule rule, const char *text, size_t n)
     rule.entities = false; /* they are decoded once */
     if (caption_normalise(&rule, c.text, c.n, &again, &fault, NULL) < 0) abort();
     if (again.is_cut || again.n != c.n || memcmp(c.text, again.text, c.n)) abort();
+    check_language(&c);
     caption_release(&c);
     caption_release(&again);
 }

@@ -132,6 +132,49 @@ TEST(length_is_limited_after_the_clean_up)
     memory_free(text);
 }
 
+/* n times the unit. */
+static char *repeated(const char *unit, size_t n)
+{
+    struct error err = {0};
+    size_t size = strlen(unit);
+    char *text = memory_array(n * size + 1, 1, MEMORY_MAX_SMALL, &err);
+    for (size_t i = 0; text && i < n; i++) memcpy(text + i * size, unit, size);
+    return text;
+}
+
+static void marks(bool nfkc, const char *unit, size_t n_kept, size_t n_refused)
+{
+    struct caption_rule any = {.nfkc = nfkc};
+    struct error err = {0};
+    struct caption c, again;
+    char *text = repeated(unit, n_refused);
+    CHECK_OK(caption_normalise(&any, text, n_kept * strlen(unit), &c, NULL, &err), &err);
+    CHECK_OK(caption_normalise(&any, c.text, c.n, &again, NULL, &err), &err);
+    CHECK_STR(again.text, c.text);
+    rule = any;
+    refused(text, strlen(text), "too-long", 0, "more than 256 marks");
+    rule = caption_rule_defaults();
+    caption_release(&c);
+    caption_release(&again);
+    memory_free(text);
+}
+
+/* ICU would sort them, in quadratic time. */
+TEST(marks_in_a_row_are_limited)
+{
+    marks(false, "\u0323\u0301", 128, 129);
+    marks(false, "\u0344", 128, 129); /* becomes two */
+    marks(false, "\u0323\u0301", 128, 1 << 18);
+    marks(true, "\uff9e\u0301", 128, 1 << 17); /* half-width voicing marks become marks */
+    marks(true, "\uff9e\u0301", 128, 129);
+    char *text = repeated("e\u0323\u0301 ", 10000);
+    struct error err = {0};
+    struct caption c;
+    CHECK_OK(caption_normalise(&rule, text, strlen(text), &c, NULL, &err), &err);
+    caption_release(&c);
+    memory_free(text);
+}
+
 TEST(a_text_that_grows_when_composed)
 {
     char text[3 * 400]; /* U+1D160 is excluded from composition: one code point becomes three */
