@@ -1,5 +1,6 @@
 /* The search of twins against the comparison of all pairs; skew, threads, order, failures.
- * covers: forest */
+ * covers: forest
+ */
 #include "tests/check.h"
 
 #include "ingest/forest.h"
