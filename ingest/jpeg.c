@@ -2,8 +2,10 @@
  * fancy upsampling; four planes are always taken as inverted CMYK, whatever the Adobe marker says.
  *
  * The source never invents an end marker: at the end of the bytes it suspends, as Pillow's does, so
- * that a truncated file is seen as such, and not filled with grey. A baseline file that lacks
- * nothing but its end marker is whole. Every exit of the library through error_exit comes back by
+ * that a truncated file is seen as such, and not filled with grey. It hands the bytes over in
+ * Pillow's blocks, although they all lie in memory: once the last row is there, what the library still
+ * finds wrong counts only as far as the block at hand goes. So a baseline file that lacks nothing
+ * but its end marker is whole. Every exit of the library through error_exit comes back by
  * longjmp to jpeg_decode, which alone frees. */
 #include "ingest/jpeg.h"
 
@@ -20,10 +22,14 @@
 #define MIN_MAX_SCANS   64                  /* so many are always allowed */
 #define MAX_MAX_SCANS   100000
 
+#define BLOCK_BYTES ((size_t)65536) /* Pillow's MAXBLOCK */
+
 struct decoder {
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr errors;
     struct jpeg_source_mgr source;
+    size_t n_to_come; /* bytes behind the block at hand */
+    size_t n_to_skip; /* of them */
     struct jpeg_progress_mgr progress;
     jmp_buf out;
     int max_scans;
@@ -58,15 +64,30 @@ static void source_noop(j_decompress_ptr c)
 static boolean source_fill(j_decompress_ptr c)
 {
     (void)c;
-    return FALSE; /* suspend: there is no more */
+    return FALSE; /* suspend: there is no more in this block */
 }
 
 static void source_skip(j_decompress_ptr c, long n)
 {
     if (n <= 0) return;
+    struct decoder *d = c->client_data;
     size_t left = c->src->bytes_in_buffer, skip = (size_t)n < left ? (size_t)n : left;
     c->src->next_input_byte += skip;
     c->src->bytes_in_buffer -= skip;
+    d->n_to_skip = (size_t)n - skip;
+}
+
+/* After a suspension: one more block. False when there is none. */
+static bool next_block(struct decoder *d)
+{
+    do {
+        size_t n = d->n_to_come < BLOCK_BYTES ? d->n_to_come : BLOCK_BYTES;
+        if (n == 0) return false;
+        d->n_to_come -= n;
+        d->source.bytes_in_buffer += n;
+        if (d->n_to_skip) source_skip(&d->jpeg, (long)d->n_to_skip);
+    } while (d->n_to_skip);
+    return true;
 }
 
 static void open_decoder(struct decoder *d, const uint8_t *bytes, size_t n, uint64_t n_pixels)
@@ -74,12 +95,13 @@ static void open_decoder(struct decoder *d, const uint8_t *bytes, size_t n, uint
     struct jpeg_decompress_struct *c = &d->jpeg;
     c->src = &d->source;
     d->source = (struct jpeg_source_mgr){.next_input_byte = bytes,
-                                         .bytes_in_buffer = n,
+                                         .bytes_in_buffer = 0,
                                          .init_source = source_noop,
                                          .fill_input_buffer = source_fill,
                                          .skip_input_data = source_skip,
                                          .resync_to_restart = jpeg_resync_to_restart,
                                          .term_source = source_noop};
+    d->n_to_come = n;
     uint64_t max = MAX_SCAN_PIXELS / n_pixels;
     d->max_scans = max < MIN_MAX_SCANS   ? MIN_MAX_SCANS
                    : max > MAX_MAX_SCANS ? MAX_MAX_SCANS
@@ -118,31 +140,32 @@ static int refuse_truncated(struct picture *p, size_t n, struct error *err)
 static int read_rows(struct decoder *d, size_t n, struct picture *p, struct error *err)
 {
     struct jpeg_decompress_struct *c = &d->jpeg;
-    if (!jpeg_start_decompress(c)) return refuse_truncated(p, n, err);
+    while (!jpeg_start_decompress(c))
+        if (!next_block(d)) return refuse_truncated(p, n, err);
     JSAMPARRAY row = c->mem->alloc_sarray((j_common_ptr)c, JPOOL_IMAGE,
                                           c->output_width * (JDIMENSION)c->output_components, 1);
     for (uint8_t *rgb = p->rgb; c->output_scanline < c->output_height;
          rgb += 3 * (size_t)p->width_px) {
         JSAMPROW direct = rgb;
         bool is_rgb = c->out_color_space == JCS_RGB;
-        if (jpeg_read_scanlines(c, is_rgb ? &direct : row, 1) != 1)
-            return refuse_truncated(p, n, err);
+        while (jpeg_read_scanlines(c, is_rgb ? &direct : row, 1) != 1)
+            if (!next_block(d)) return refuse_truncated(p, n, err);
         if (c->out_color_space == JCS_CMYK) cmyk_to_rgb(rgb, row[0], p->width_px);
         if (c->out_color_space == JCS_GRAYSCALE) grey_to_rgb(rgb, row[0], p->width_px);
     }
-    jpeg_finish_decompress(
-        c); /* may still find the rest broken; suspends when only the end marker is missing */
+    jpeg_finish_decompress(c); /* may still find the rest of the block broken */
     p->n_warnings = (uint32_t)c->err->num_warnings;
     return 0;
 }
 
 /* The first header that has a picture: tables alone may stand before it, closed by an end marker. */
-static int read_header(struct decoder *d)
+static bool read_header(struct decoder *d)
 {
-    int found;
-    do found = jpeg_read_header(&d->jpeg, FALSE);
-    while (found == JPEG_HEADER_TABLES_ONLY);
-    return found;
+    for (;;) {
+        int found = jpeg_read_header(&d->jpeg, FALSE);
+        if (found == JPEG_HEADER_OK) return true;
+        if (found == JPEG_SUSPENDED && !next_block(d)) return false;
+    }
 }
 
 static int decode(struct decoder *d, const uint8_t *bytes, size_t n, const struct jpeghead *head,
@@ -152,7 +175,7 @@ static int decode(struct decoder *d, const uint8_t *bytes, size_t n, const struc
     if (setjmp(d->out)) return picture_refuse(p, "broken-jpeg", err, "broken JPEG: %s", d->message);
     jpeg_create_decompress(c);
     open_decoder(d, bytes, n, (uint64_t)head->width_px * head->height_px);
-    if (read_header(d) == JPEG_SUSPENDED) return refuse_truncated(p, n, err);
+    if (!read_header(d)) return refuse_truncated(p, n, err);
     if (c->image_width != head->width_px || c->image_height != head->height_px ||
         c->num_components != head->n_planes)
         return picture_refuse(p, "broken-jpeg", err, "broken JPEG: two frame headers that differ");

@@ -14,11 +14,12 @@
 
 struct magic {
     const char *name;
-    uint8_t at, n;
+    uint16_t at, n;
     const char *bytes;
     enum corpus_image_format format;
 };
 
+/* What Pillow knows and what else lies between pictures; the first that fits is it. */
 static const struct magic magics[] = {
     {"JPEG", 0, 3, "\xff\xd8\xff", IMAGE_JPEG},
     {"PNG", 0, 8, "\x89PNG\r\n\x1a\n", IMAGE_PNG},
@@ -26,24 +27,85 @@ static const struct magic magics[] = {
     {"GIF", 0, 4, "GIF8", IMAGE_NONE},
     {"TIFF", 0, 4, "II*\0", IMAGE_NONE},
     {"TIFF", 0, 4, "MM\0*", IMAGE_NONE},
+    {"TIFF", 0, 4, "II\0*", IMAGE_NONE},
+    {"TIFF", 0, 4, "MM*\0", IMAGE_NONE},
+    {"BigTIFF", 0, 4, "II+\0", IMAGE_NONE},
+    {"BigTIFF", 0, 4, "MM\0+", IMAGE_NONE},
     {"AVIF", 4, 8, "ftypavif", IMAGE_NONE},
     {"AVIF", 4, 8, "ftypavis", IMAGE_NONE},
-    {"HEIC", 4, 8, "ftypheic", IMAGE_NONE},
-    {"HEIC", 4, 8, "ftypheix", IMAGE_NONE},
+    {"HEIC", 4, 7, "ftyphei", IMAGE_NONE},
+    {"HEIC", 4, 7, "ftyphev", IMAGE_NONE},
     {"HEIF", 4, 8, "ftypmif1", IMAGE_NONE},
     {"HEIF", 4, 8, "ftypmsf1", IMAGE_NONE},
+    {"Canon raw", 4, 7, "ftypcrx", IMAGE_NONE},
+    {"MP4", 4, 4, "ftyp", IMAGE_NONE},
     {"JPEG XL", 0, 2, "\xff\x0a", IMAGE_NONE},
     {"JPEG XL", 0, 12, "\0\0\0\x0cJXL \r\n\x87\n", IMAGE_NONE},
+    {"JPEG XR", 0, 3, "II\xbc", IMAGE_NONE},
     {"JPEG 2000", 0, 12, "\0\0\0\x0cjP  \r\n\x87\n", IMAGE_NONE},
     {"JPEG 2000", 0, 4, "\xff\x4f\xff\x51", IMAGE_NONE},
     {"BMP", 0, 2, "BM", IMAGE_NONE},
+    {"DIB", 0, 4, "\x28\0\0\0", IMAGE_NONE},
     {"Photoshop", 0, 4, "8BPS", IMAGE_NONE},
+    {"GIMP", 0, 8, "gimp xcf", IMAGE_NONE},
+    {"GIMP brush", 20, 4, "GIMP", IMAGE_NONE},
     {"icon", 0, 4, "\0\0\1\0", IMAGE_NONE},
+    {"cursor", 0, 4, "\0\0\2\0", IMAGE_NONE},
+    {"ICNS", 0, 4, "icns", IMAGE_NONE},
+    {"MNG", 0, 8, "\x8aMNG\r\n\x1a\n", IMAGE_NONE},
+    {"JNG", 0, 8, "\x8bJNG\r\n\x1a\n", IMAGE_NONE},
+    {"QOI", 0, 4, "qoif", IMAGE_NONE},
+    {"DDS", 0, 4, "DDS ", IMAGE_NONE},
+    {"BLP", 0, 3, "BLP", IMAGE_NONE},
+    {"FTEX", 0, 4, "FTEX", IMAGE_NONE},
+    {"SGI", 0, 2, "\1\xda", IMAGE_NONE},
+    {"Sun raster", 0, 4, "\x59\xa6\x6a\x95", IMAGE_NONE},
+    {"DCX", 0, 4, "\xb1\x68\xde\x3a", IMAGE_NONE},
+    {"PCX", 0, 3, "\x0a\x05\x01", IMAGE_NONE},
+    {"PCX", 0, 3, "\x0a\x03\x01", IMAGE_NONE},
+    {"PCX", 0, 3, "\x0a\x02\x01", IMAGE_NONE},
+    {"Pixar", 0, 4, "\x80\xe8\0\0", IMAGE_NONE},
+    {"FLI", 4, 2, "\x11\xaf", IMAGE_NONE},
+    {"FLC", 4, 2, "\x12\xaf", IMAGE_NONE},
+    {"MSP", 0, 4, "DanM", IMAGE_NONE},
+    {"MSP", 0, 4, "LinS", IMAGE_NONE},
+    {"WMF", 0, 4, "\xd7\xcd\xc6\x9a", IMAGE_NONE},
+    {"EMF", 40, 4, " EMF", IMAGE_NONE},
+    {"EPS", 0, 4, "%!PS", IMAGE_NONE},
+    {"EPS", 0, 4, "\xc5\xd0\xd3\xc6", IMAGE_NONE},
     {"PDF", 0, 5, "%PDF-", IMAGE_NONE},
+    {"PPM", 0, 2, "P1", IMAGE_NONE},
+    {"PPM", 0, 2, "P2", IMAGE_NONE},
+    {"PPM", 0, 2, "P3", IMAGE_NONE},
+    {"PPM", 0, 2, "P4", IMAGE_NONE},
+    {"PPM", 0, 2, "P5", IMAGE_NONE},
+    {"PPM", 0, 2, "P6", IMAGE_NONE},
+    {"PAM", 0, 2, "P7", IMAGE_NONE},
+    {"PFM", 0, 2, "PF", IMAGE_NONE},
+    {"PFM", 0, 2, "Pf", IMAGE_NONE},
+    {"XBM", 0, 7, "#define", IMAGE_NONE},
+    {"XPM", 0, 9, "/* XPM */", IMAGE_NONE},
+    {"Radiance", 0, 3, "#?R", IMAGE_NONE},
+    {"OpenEXR", 0, 4, "\x76\x2f\x31\x01", IMAGE_NONE},
+    {"FITS", 0, 6, "SIMPLE", IMAGE_NONE},
+    {"HDF5", 0, 4, "\x89HDF", IMAGE_NONE},
+    {"GRIB", 0, 4, "GRIB", IMAGE_NONE},
+    {"BUFR", 0, 4, "BUFR", IMAGE_NONE},
+    {"DjVu", 0, 8, "AT&TFORM", IMAGE_NONE},
+    {"IM", 0, 11, "Image type:", IMAGE_NONE},
+    {"MPEG", 0, 4, "\0\0\1\xb3", IMAGE_NONE},
+    {"FlashPix", 0, 8, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", IMAGE_NONE},
+    {"Photo CD", 2048, 4, "PCD_", IMAGE_NONE},
+    {"WebM", 0, 4, "\x1a\x45\xdf\xa3", IMAGE_NONE},
+    {"ZIP", 0, 4, "PK\3\4", IMAGE_NONE},
+    {"gzip", 0, 2, "\x1f\x8b", IMAGE_NONE},
     {"SVG", 0, 4, "<svg", IMAGE_NONE},
     {"XML", 0, 5, "<?xml", IMAGE_NONE},
     {"HTML", 0, 5, "<html", IMAGE_NONE},
+    {"HTML", 0, 5, "<HTML", IMAGE_NONE},
     {"HTML", 0, 5, "<!DOC", IMAGE_NONE},
+    {"HTML", 0, 5, "<!doc", IMAGE_NONE},
+    {"HTML", 0, 5, "<head", IMAGE_NONE},
 };
 
 struct picture_limits picture_limits_default(void)
@@ -76,6 +138,10 @@ enum corpus_image_format picture_sniff(const void *bytes, size_t n, const char *
         *name = m->name;
         return m->format;
     }
+    static const char targa[] =
+        "TRUEVISION-XFILE."; /* and a NUL: a foot, where others have a head */
+    if (n >= sizeof targa && !memcmp((const char *)bytes + n - sizeof targa, targa, sizeof targa))
+        *name = "TGA";
     return IMAGE_NONE;
 }
 

@@ -231,8 +231,7 @@ static int make_room(struct reader *r, struct error *err)
  * would have to convert that colour. */
 static bool text_poses_as_colour(const struct reader *r)
 {
-    bool asked = (r->colour == GREY && r->depth > 1 && r->depth < 16) || r->colour == RGB ||
-                 r->colour == INDEXED;
+    bool asked = (r->colour == GREY && r->depth > 1 && r->depth < 16) || r->colour == INDEXED;
     return r->chunks.is_text_transparency && asked;
 }
 
@@ -262,6 +261,8 @@ static int decode(struct reader *r, const struct picture_limits *limits, struct 
     if ((rc = picture_allocate(r->p, c->width_px, c->height_px, limits, err)) < 0) return rc;
     if (c->n_palette > 256 && c->colour == INDEXED)
         return refuse(r->p, "its palette has more than 256 colours", err);
+    if (c->palette && c->colour != INDEXED)
+        return refuse(r->p, "its palette belongs to another header", err);
     int orientation = pngchunk_orientation(c, true, err);
     if (orientation < 0) return refuse_chunks(r, orientation, err);
     describe(r);
@@ -272,8 +273,10 @@ static int decode(struct reader *r, const struct picture_limits *limits, struct 
     if ((rc = pngchunk_tail(c, err)) < 0) return refuse_chunks(r, rc, err);
     r->p->has_icc = c->has_icc;
     if (text_poses_as_colour(r)) return refuse(r->p, "a text poses as its transparent colour", err);
-    if (!orientation) orientation = pngchunk_orientation(c, false, err);
-    if (orientation < 0) return refuse_chunks(r, orientation, err);
+    /* having turned the picture by what stood before its pixels, Pillow reads EXIF once more */
+    int behind = orientation == 1 ? 1 : pngchunk_orientation(c, false, err);
+    if (behind < 0) return refuse_chunks(r, behind, err);
+    if (!orientation) orientation = behind;
     r->p->orientation = (uint8_t)orientation;
     return 0;
 }

@@ -394,8 +394,11 @@ int pngchunk_head(struct pngchunk *c, struct error *err)
         if (!next_chunk(c, &k)) return refuse_chunk(c);
         int rc = 0;
         if (k.tag == FDAT) rc = read_sequence(c, k.length);
+        if (rc == 0 && k.tag == FDAT && !c->has_type)
+            rc = refuse(c, "its first chunk is of a frame");
         if (rc < 0) return rc;
-        if (k.tag == IDAT || k.tag == FDAT || k.tag == IEND) {
+        /* before the header IDAT is a chunk like any other */
+        if ((k.tag == IDAT && c->has_type) || k.tag == FDAT || k.tag == IEND) {
             c->n_left = k.tag == FDAT ? k.length - 4 : k.length;
             return settle(c, k.tag != IEND, !c->has_box);
         }

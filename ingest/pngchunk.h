@@ -40,7 +40,7 @@ struct pngchunk {
     size_t n_palette;
     uint32_t box[4]; /* left, top, right, bottom of the pixels: all, but for animations */
     bool has_icc;
-    bool is_text_transparency; /* a text poses as tRNS: fatal for grey, RGB and palettes of 8 bits */
+    bool is_text_transparency; /* a text poses as tRNS: fatal for grey and palettes */
     const char *why;           /* the file is refused: "broken PNG: %s"; static */
     bool is_cut;
 

@@ -218,6 +218,11 @@ TEST(foreign_files_are_refused_by_name)
     check_refused("\0\0\0\x1c"
                   "ftypavif....",
                   16, "unsupported-format", "AVIF");
+    check_refused("8BPS\0\1........", 14, "unsupported-format", "Photoshop");
+    check_refused("P6\n1 1\n255\n...", 14, "unsupported-format", "PPM");
+    check_refused(".........TRUEVISION-XFILE.", 27, "unsupported-format", "TGA");
+    check_refused("RIFF....WAVEfmt ", 16, "not-a-picture", "no known picture format");
+    check_refused("RIFF\x0c\0\0\0WEBPjunk\0\0\0\0", 20, "broken-webp", "first chunk");
     check_refused("hello, world", 12, "not-a-picture", "no known picture format");
     check_refused("<html><body>404", 15, "unsupported-format", "HTML");
     check_refused("\xff\xd8\xff", 3, "truncated", "ends after 3 bytes");
