@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "featurize/resize.h"
+#include "ingest/resize.h"
 #include "featurize/view.h"
 #include "store/json.h"
 

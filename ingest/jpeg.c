@@ -1,4 +1,4 @@
-/* JPEG to RGB; see jpeg.h. The settings are Pillow's: the library's slow integer transform and
+/* JPEG to RGB and back; see jpeg.h. The settings of the decoder are Pillow's: the library's slow integer transform and
  * fancy upsampling; four planes are always taken as inverted CMYK, whatever the Adobe marker says.
  *
  * The source never invents an end marker: at the end of the bytes it suspends, as Pillow's does, so
@@ -16,6 +16,7 @@
 #include <jerror.h>
 
 #include "ingest/jpeghead.h"
+#include "store/memory.h"
 
 /* A file of a few kB can ask for thousands of passes over the whole picture. */
 #define MAX_SCAN_PIXELS ((uint64_t)1 << 32) /* scans times pixels */
@@ -168,8 +169,17 @@ static bool read_header(struct decoder *d)
     }
 }
 
+/* 1, 2, 4 or 8: the most by which the longer side can be divided and still be twice the target. */
+static unsigned divisor_for(const struct jpeghead *head, uint32_t target_side_px)
+{
+    uint32_t longer = head->width_px > head->height_px ? head->width_px : head->height_px;
+    unsigned by = 1;
+    while (target_side_px && by < 8 && longer / (2 * by) >= 2 * (uint64_t)target_side_px) by *= 2;
+    return by;
+}
+
 static int decode(struct decoder *d, const uint8_t *bytes, size_t n, const struct jpeghead *head,
-                  struct picture *p, struct error *err)
+                  uint32_t target_side_px, struct picture *p, struct error *err)
 {
     struct jpeg_decompress_struct *c = &d->jpeg;
     if (setjmp(d->out)) return picture_refuse(p, "broken-jpeg", err, "broken JPEG: %s", d->message);
@@ -184,11 +194,15 @@ static int decode(struct decoder *d, const uint8_t *bytes, size_t n, const struc
     case 3: c->out_color_space = JCS_RGB; break;
     default: c->out_color_space = JCS_CMYK; break;
     }
-    return read_rows(d, n, p, err);
+    c->scale_num = 1;
+    c->scale_denom = divisor_for(head, target_side_px);
+    jpeg_calc_output_dimensions(c);
+    int rc = picture_allocate(p, c->output_width, c->output_height, err);
+    return rc < 0 ? rc : read_rows(d, n, p, err);
 }
 
 int jpeg_decode(const uint8_t *bytes, size_t n, const struct picture_limits *limits,
-                struct picture *p, struct error *err)
+                uint32_t target_side_px, struct picture *p, struct error *err)
 {
     struct jpeghead head;
     const char *why = jpeghead_read(bytes, n, &head);
@@ -196,13 +210,109 @@ int jpeg_decode(const uint8_t *bytes, size_t n, const struct picture_limits *lim
     if (why && head.is_cut) return refuse_truncated(p, n, err);
     if (why) return picture_refuse(p, "broken-jpeg", err, "broken JPEG: %s", why);
     p->orientation = head.orientation;
-    int rc = picture_allocate(p, head.width_px, head.height_px, limits, err);
+    int rc = picture_check(p, head.width_px, head.height_px, limits, err);
     if (rc < 0) return rc;
     struct decoder d = {.jpeg.err = jpeg_std_error(&d.errors)};
     d.jpeg.client_data = &d;
     d.errors.error_exit = on_error;
     d.errors.output_message = on_message;
-    rc = decode(&d, bytes, n, &head, p, err);
+    rc = decode(&d, bytes, n, &head, target_side_px, p, err);
     jpeg_destroy_decompress(&d.jpeg);
+    return rc;
+}
+
+struct encoder {
+    struct jpeg_compress_struct jpeg;
+    struct jpeg_error_mgr errors;
+    struct jpeg_destination_mgr destination;
+    struct picture_buffer *out;
+    struct error *err;
+    jmp_buf jump;
+    char message[JMSG_LENGTH_MAX];
+};
+
+static void on_encoder_error(j_common_ptr c)
+{
+    struct encoder *e = c->client_data;
+    c->err->format_message(c, e->message);
+    longjmp(e->jump, 1);
+}
+
+static void destination_noop(j_compress_ptr c)
+{
+    (void)c;
+}
+
+/* The buffer is full, all of it: goes on in one that is larger. */
+static boolean destination_grow(j_compress_ptr c)
+{
+    struct encoder *e = c->client_data;
+    size_t n = e->out->capacity;
+    if (memory_grow(&e->out->bytes, &e->out->capacity, n + 1, 1, MEMORY_MAX_FILE, e->err) < 0)
+        longjmp(e->jump, 2);
+    e->destination.next_output_byte = e->out->bytes + n;
+    e->destination.free_in_buffer = e->out->capacity - n;
+    return TRUE;
+}
+
+/* A TIFF block of one entry. */
+static void write_orientation(struct encoder *e, uint8_t orientation)
+{
+    uint8_t block[] = "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0?\0\0\0\0\0";
+    block[25] = orientation;
+    jpeg_write_marker(&e->jpeg, JPEG_APP0 + 1, block, sizeof block - 1);
+}
+
+static void write_profile(struct encoder *e, const struct jpeg_source *s)
+{
+    size_t at = 0, n;
+    const uint8_t *body;
+    while (s->icc_of && jpeghead_next_icc(s->icc_of, s->n_icc_of, &at, &body, &n))
+        jpeg_write_marker(&e->jpeg, JPEG_APP0 + 2, body, (unsigned)n);
+}
+
+static int encode(struct encoder *e, const struct jpeg_source *s, size_t *n)
+{
+    struct jpeg_compress_struct *c = &e->jpeg;
+    int jumped = setjmp(e->jump);
+    if (jumped == 2) return ERR_NOMEM;
+    if (jumped) return error_set(e->err, ERR_DATA, "cannot encode a JPEG: %s", e->message);
+    jpeg_create_compress(c);
+    c->dest = &e->destination;
+    e->destination = (struct jpeg_destination_mgr){.next_output_byte = e->out->bytes,
+                                                   .free_in_buffer = e->out->capacity,
+                                                   .init_destination = destination_noop,
+                                                   .empty_output_buffer = destination_grow,
+                                                   .term_destination = destination_noop};
+    c->image_width = s->width_px;
+    c->image_height = s->height_px;
+    c->input_components = 3;
+    c->in_color_space = JCS_RGB;
+    jpeg_set_defaults(c);
+    jpeg_set_quality(c, s->quality, TRUE);
+    for (int i = 0; i < 3; i++) c->comp_info[i].h_samp_factor = c->comp_info[i].v_samp_factor = 1;
+    jpeg_start_compress(c, TRUE);
+    if (s->orientation != 1) write_orientation(e, s->orientation);
+    write_profile(e, s);
+    while (c->next_scanline < c->image_height) {
+        JSAMPROW row = (JSAMPROW)(uintptr_t)(s->rgb + (size_t)c->next_scanline * s->width_px * 3);
+        jpeg_write_scanlines(c, &row, 1);
+    }
+    jpeg_finish_compress(c);
+    *n = e->out->capacity - e->destination.free_in_buffer;
+    return 0;
+}
+
+int jpeg_encode(const struct jpeg_source *s, struct picture_buffer *out, size_t *n,
+                struct error *err)
+{
+    if (memory_grow(&out->bytes, &out->capacity, 1 << 16, 1, MEMORY_MAX_FILE, err) < 0)
+        return ERR_NOMEM;
+    struct encoder e = {.jpeg.err = jpeg_std_error(&e.errors), .out = out, .err = err};
+    e.jpeg.client_data = &e;
+    e.errors.error_exit = on_encoder_error;
+    e.errors.output_message = on_message;
+    int rc = encode(&e, s, n);
+    jpeg_destroy_compress(&e.jpeg);
     return rc;
 }

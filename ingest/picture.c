@@ -61,9 +61,9 @@ static const struct magic magics[] = {
     {"SGI", 0, 2, "\1\xda", IMAGE_NONE},
     {"Sun raster", 0, 4, "\x59\xa6\x6a\x95", IMAGE_NONE},
     {"DCX", 0, 4, "\xb1\x68\xde\x3a", IMAGE_NONE},
-    {"PCX", 0, 3, "\x0a\x05\x01", IMAGE_NONE},
-    {"PCX", 0, 3, "\x0a\x03\x01", IMAGE_NONE},
-    {"PCX", 0, 3, "\x0a\x02\x01", IMAGE_NONE},
+    {"PCX", 0, 2, "\x0a\x05", IMAGE_NONE},
+    {"PCX", 0, 2, "\x0a\x03", IMAGE_NONE},
+    {"PCX", 0, 2, "\x0a\x02", IMAGE_NONE},
     {"Pixar", 0, 4, "\x80\xe8\0\0", IMAGE_NONE},
     {"FLI", 4, 2, "\x11\xaf", IMAGE_NONE},
     {"FLC", 4, 2, "\x12\xaf", IMAGE_NONE},
@@ -155,8 +155,8 @@ static uint8_t *reserve(struct picture_buffer *b, uint64_t n_pixels, struct erro
     return b->bytes;
 }
 
-int picture_allocate(struct picture *p, uint64_t width_px, uint64_t height_px,
-                     const struct picture_limits *limits, struct error *err)
+int picture_check(struct picture *p, uint64_t width_px, uint64_t height_px,
+                  const struct picture_limits *limits, struct error *err)
 {
     if (width_px == 0 || height_px == 0)
         return picture_refuse(p, "empty-picture", err, "the picture is %llu x %llu pixels",
@@ -168,9 +168,16 @@ int picture_allocate(struct picture *p, uint64_t width_px, uint64_t height_px,
             "the header claims %llu x %llu pixels; the limit is %llu pixels and %u a side",
             (unsigned long long)width_px, (unsigned long long)height_px,
             (unsigned long long)limits->max_pixels, limits->max_side_px);
-    p->width_px = (uint32_t)width_px;
-    p->height_px = (uint32_t)height_px;
-    p->rgb = reserve(&p->pixels, width_px * height_px, err);
+    p->stored_width_px = (uint32_t)width_px;
+    p->stored_height_px = (uint32_t)height_px;
+    return 0;
+}
+
+int picture_allocate(struct picture *p, uint32_t width_px, uint32_t height_px, struct error *err)
+{
+    p->width_px = width_px;
+    p->height_px = height_px;
+    p->rgb = reserve(&p->pixels, (uint64_t)width_px * height_px, err);
     return p->rgb ? 0 : ERR_NOMEM;
 }
 
@@ -209,7 +216,7 @@ static int make_upright(struct picture *p, struct error *err)
 }
 
 static int decode(const uint8_t *bytes, size_t n, const struct picture_limits *limits,
-                  struct picture *p, struct error *err)
+                  uint32_t target_side_px, struct picture *p, struct error *err)
 {
     if (n == 0) return picture_refuse(p, "empty-file", err, "the file is empty");
     if (n > limits->max_bytes)
@@ -218,7 +225,7 @@ static int decode(const uint8_t *bytes, size_t n, const struct picture_limits *l
     const char *name;
     p->format = (uint8_t)picture_sniff(bytes, n, &name);
     switch (p->format) {
-    case IMAGE_JPEG: return jpeg_decode(bytes, n, limits, p, err);
+    case IMAGE_JPEG: return jpeg_decode(bytes, n, limits, target_side_px, p, err);
     case IMAGE_PNG: return png_decode(bytes, n, limits, p, err);
     case IMAGE_WEBP: return webp_decode(bytes, n, limits, p, err);
     default: break;
@@ -230,17 +237,30 @@ static int decode(const uint8_t *bytes, size_t n, const struct picture_limits *l
                           "the first bytes are those of no known picture format");
 }
 
-int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits,
-                   bool apply_orientation, struct picture *p, struct error *err)
+static int decode_as(const void *bytes, size_t n, const struct picture_limits *limits,
+                     uint32_t target_side_px, bool apply_orientation, struct picture *p,
+                     struct error *err)
 {
     *p = (struct picture){.orientation = 1, .pixels = p->pixels, .spare = p->spare};
-    int rc = decode(bytes, n, limits, p, err);
+    int rc = decode(bytes, n, limits, target_side_px, p, err);
     if (rc == 0 && apply_orientation) rc = make_upright(p, err);
     if (rc < 0) {
         p->rgb = NULL;
         p->width_px = p->height_px = 0;
     }
     return rc;
+}
+
+int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits,
+                   bool apply_orientation, struct picture *p, struct error *err)
+{
+    return decode_as(bytes, n, limits, 0, apply_orientation, p, err);
+}
+
+int picture_decode_towards(const void *bytes, size_t n, const struct picture_limits *limits,
+                           uint32_t target_side_px, struct picture *p, struct error *err)
+{
+    return decode_as(bytes, n, limits, target_side_px, false, p, err);
 }
 
 void picture_release(struct picture *p)

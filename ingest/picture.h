@@ -41,6 +41,7 @@ struct picture_buffer {
 struct picture {
     uint8_t *rgb; // (height_px, width_px, 3) upright; borrowed: valid until the next decode or release
     uint32_t width_px, height_px;
+    uint32_t stored_width_px, stored_height_px; /* as the file says, not turned and not shrunk */
     uint8_t format;      /* enum corpus_image_format */
     uint8_t orientation; /* EXIF, 1..8; already applied unless told otherwise */
     bool has_icc;        /* the file carries an ICC profile; it is not applied */
@@ -55,11 +56,19 @@ struct picture {
  * apply_orientation false: as stored (Hugging Face processors without a loader). */
 int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits,
                    bool apply_orientation, struct picture *p, struct error *err) MUST_CHECK;
+/* For pictures that are to be made smaller: not turned, and a JPEG may come out shrunk to 1/2, 1/4 or 1/8,
+ * as long as its longer side keeps twice the target. All of the file is read and judged all the same. */
+int picture_decode_towards(const void *bytes, size_t n, const struct picture_limits *limits,
+                           uint32_t target_side_px, struct picture *p,
+                           struct error *err) MUST_CHECK;
 void picture_release(struct picture *p);
-/* For the decoders: checks the size against the limits, before anything is allocated, and makes
- * p->rgb, whose content is anything. */
-int picture_allocate(struct picture *p, uint64_t width_px, uint64_t height_px,
-                     const struct picture_limits *limits, struct error *err) MUST_CHECK;
+/* For the decoders: checks the size that the file claims against the limits, and keeps it. Comes before
+ * anything is allocated. */
+int picture_check(struct picture *p, uint64_t width_px, uint64_t height_px,
+                  const struct picture_limits *limits, struct error *err) MUST_CHECK;
+/* For the decoders: makes p->rgb, whose content is anything. */
+int picture_allocate(struct picture *p, uint32_t width_px, uint32_t height_px,
+                     struct error *err) MUST_CHECK;
 /* For the decoders: sets p->reason and err; returns ERR_DATA. */
 int picture_refuse(struct picture *p, const char *reason, struct error *err, const char *fmt, ...)
     PRINTF_LIKE(4, 5);

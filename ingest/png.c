@@ -258,13 +258,14 @@ static int decode(struct reader *r, const struct picture_limits *limits, struct 
     int rc = pngchunk_head(c, err);
     r->p->has_icc = c->has_icc;
     if (rc < 0) return refuse_chunks(r, rc, err);
-    if ((rc = picture_allocate(r->p, c->width_px, c->height_px, limits, err)) < 0) return rc;
+    if ((rc = picture_check(r->p, c->width_px, c->height_px, limits, err)) < 0) return rc;
     if (c->n_palette > 256 && c->colour == INDEXED)
         return refuse(r->p, "its palette has more than 256 colours", err);
     if (c->palette && c->colour != INDEXED)
         return refuse(r->p, "its palette belongs to another header", err);
     int orientation = pngchunk_orientation(c, true, err);
     if (orientation < 0) return refuse_chunks(r, orientation, err);
+    if ((rc = picture_allocate(r->p, c->width_px, c->height_px, err)) < 0) return rc;
     describe(r);
     if ((rc = make_room(r, err)) < 0) return rc;
     bool covers = r->width == r->p->width_px && r->height == r->p->height_px;

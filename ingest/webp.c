@@ -15,8 +15,10 @@
 static int decode(const WebPDemuxer *demux, WebPIterator *frame,
                   const struct picture_limits *limits, struct picture *p, struct error *err)
 {
-    int rc = picture_allocate(p, WebPDemuxGetI(demux, WEBP_FF_CANVAS_WIDTH),
-                              WebPDemuxGetI(demux, WEBP_FF_CANVAS_HEIGHT), limits, err);
+    uint32_t width = WebPDemuxGetI(demux, WEBP_FF_CANVAS_WIDTH);
+    uint32_t height = WebPDemuxGetI(demux, WEBP_FF_CANVAS_HEIGHT);
+    int rc = picture_check(p, width, height, limits, err);
+    if (rc == 0) rc = picture_allocate(p, width, height, err);
     if (rc < 0) return rc;
     if (!WebPDemuxGetFrame(demux, 1, frame))
         return picture_refuse(p, "truncated", err, "the WebP holds no complete picture");

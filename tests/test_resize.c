@@ -1,6 +1,6 @@
 /* Resampling against Pillow's results is in test_preprocess; here: a plain twin, windows,
  * identities, refusals. */
-#include "featurize/resize.h"
+#include "ingest/resize.h"
 #include "store/memory.h"
 #include "tests/check.h"
 

@@ -5,7 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "featurize/resize.h"
+#include "ingest/resize.h"
 #include "ingest/picture.h"
 #include "store/memory.h"
 #include "train/random.h"

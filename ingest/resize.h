@@ -5,11 +5,11 @@
  *
  * Method: PIL/src/libImaging/Resample.c (coefficients normalised in double, rounded to 22-bit fixed
  * point). Box edges are taken as float, as there. A pass that would change nothing is left out.
- * Pure; any thread; scratch comes from the caller's resizer so that nothing is allocated a picture
+ * One user a resizer; scratch comes from the caller's resizer so that nothing is allocated a picture
  * once it has seen one as large.
  */
-#ifndef FEATURIZE_RESIZE_H
-#define FEATURIZE_RESIZE_H
+#ifndef INGEST_RESIZE_H
+#define INGEST_RESIZE_H
 
 #include <stdint.h>
 

@@ -10,7 +10,7 @@
  * The two kernels are compiled once a vector width and chosen at load time (target_clones); integer
  * sums make all of them equal.
  */
-#include "featurize/resize.h"
+#include "ingest/resize.h"
 
 #include <math.h>
 #include <stdbool.h>
