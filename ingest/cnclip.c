@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ingest/base64.h"
+#include "ingest/jsonrow.h"
 #include "ingest/lines.h"
 #include "store/file.h"
 #include "store/json.h"
@@ -36,7 +37,7 @@ static size_t first_line(const char **head, size_t n)
 /* "id<TAB>" and the first characters of a JPEG, PNG or WebP in base64. */
 static bool begins_like_pictures(const char *head, size_t n)
 {
-    static const char *const marks[] = {"/9j/", "iVBORw0KGgo", "UklGR"};
+    static const char *const marks[] = {"/9j/", "_9j_", "iVBORw0KGgo", "UklGR"};
     n = first_line(&head, n);
     const char *tab = memchr(head, '\t', n);
     for (size_t i = 0; tab && i < sizeof marks / sizeof *marks; i++) {
@@ -54,6 +55,16 @@ bool cnclip_matches(const char *head, size_t n)
            memmem(head, n, "\"image_ids\"", 11);
 }
 
+/* The texts are objects; whatever else the file begins with, its name aside, is a file of pictures. */
+static bool holds_texts(const char *head, size_t n)
+{
+    const char *line = head;
+    (void)first_line(&line, n);
+    n -= (size_t)(line - head);
+    while (n && memchr(" \t\r\n", *line, 4)) line++, n--;
+    return !n || *line == '{';
+}
+
 static const char *split_of(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -65,7 +76,7 @@ static const char *split_of(const char *path)
 /* The file of pictures beside .../PREFIX_texts.jsonl, opened when it is there. */
 static int open_pictures(struct cnclip *c, const char *path, struct error *err)
 {
-    static const char *const ends[] = {"imgs.tsv", "imgs.tsv.gz", "imgs.tsv.zst"};
+    static const char *const ends[] = {"imgs.tsv", "imgs.tsv.gz", "imgs.tsv.zst", "imgs.tsv.bz2"};
     const char *slash = strrchr(path, '/'), *texts = strstr(slash ? slash : path, "texts.jsonl");
     for (size_t i = 0; texts && i < sizeof ends / sizeof *ends; i++) {
         char other[4200];
@@ -91,8 +102,8 @@ int cnclip_open(struct cnclip **out, struct stream *stream, const char *path, st
         return ERR_NOMEM;
     }
     stream_peek(stream, &head, &n);
-    c->has_pictures = begins_like_pictures(head, n);
-    c->has_texts = !c->has_pictures;
+    c->has_texts = holds_texts(head, n);
+    c->has_pictures = !c->has_texts;
     c->split = split_of(path);
     c->n_bytes = stream_size(stream);
     int rc = lines_of_stream(c->has_pictures ? &c->pictures : &c->texts, stream, path, err);
@@ -168,7 +179,7 @@ static int next_text(struct cnclip *c, struct row *row, struct error *err)
     struct lines *l = &c->texts;
     int rc = next_line(c, l, row, err);
     if (rc) return rc;
-    snprintf(c->record, sizeof c->record, "%s", l->text);
+    snprintf(c->record, sizeof c->record, "%.*s", ROW_SHOWN, l->text);
     json_free(c->text);
     c->next = 0;
     c->text = json_read(l->text, l->n, "the record", &c->why);
@@ -200,13 +211,9 @@ static int next_id(struct cnclip *c, struct row *row)
         .weight = 1, .line = c->texts.line, .byte_offset = c->texts.byte_offset, .split = c->split};
     row->caption = json_text(json_get(c->text, "text"), NULL);
     row->n_caption = strlen(row->caption);
-    const char *text = json_text(id, NULL);
-    if (text)
-        snprintf(c->id, sizeof c->id, "%s", text);
-    else if (json_is_number(id))
-        snprintf(c->id, sizeof c->id, "%" PRId64, json_int(id, 0));
-    else
-        return reject(c, row, "bad-member", "an image id must be a number or a string");
+    if (!jsonrow_id(id, c->id, sizeof c->id))
+        return reject(c, row, "bad-member",
+                      "an image id must be a whole number or a string of at most 63 bytes");
     row->id = c->id;
     return 1;
 }

@@ -3,9 +3,10 @@
  *
  * Rows: every picture under its id, without a caption; then every text with each of its ids. Without
  * the pictures beside it, the ids name pictures that are already in the corpus. Given PREFIX_imgs.tsv,
- * the pictures alone. train_, valid_ and test_ in front of the name give the split. Bad rows:
- * "bad-base64", "bad-json", "bad-member", "missing-caption", "missing-image" (no image_ids),
- * "wrong-field-count", "line-too-long", ROW_BROKEN.
+ * the pictures alone. train_, valid_ and test_ in front of the name give the split. Either file may be
+ * compressed. A line has at most 16 MiB, a picture therefore 12. Bad rows: "bad-base64", "bad-json",
+ * "bad-member", "missing-caption", "missing-image" (no image_ids), "wrong-field-count",
+ * "line-too-long", ROW_BROKEN.
  */
 #ifndef INGEST_CNCLIP_H
 #define INGEST_CNCLIP_H

@@ -2,12 +2,12 @@
  * the file; an annotation finds its image there and reads it anew, so that no name is kept in memory. */
 #include "ingest/coco.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ingest/document.h"
+#include "ingest/jsonrow.h"
 #include "store/json.h"
 #include "store/memory.h"
 
@@ -38,14 +38,9 @@ static uint64_t hash_of(const char *id)
     return h;
 }
 
-/* An id, a whole number or a string, as text. */
-static bool id_text(const struct json *v, char out[MAX_ID + 1])
+static bool id_of(const struct json *object, const char *member, char out[MAX_ID + 1])
 {
-    const char *text = json_text(v, NULL);
-    if (text) return (size_t)snprintf(out, MAX_ID + 1, "%s", text) <= MAX_ID && *text;
-    if (!json_is_number(v) || (double)json_int(v, 0) != json_number(v, 0.5)) return false;
-    snprintf(out, MAX_ID + 1, "%" PRId64, json_int(v, 0));
-    return true;
+    return jsonrow_id(json_get(object, member), out, MAX_ID + 1);
 }
 
 static int by_hash(const void *a, const void *b)
@@ -66,7 +61,7 @@ static int index_images(struct coco *c, struct error *err)
     if (rc == 0)
         return error_set(err, ERR_DATA, "%s: has no array \"images\": not COCO captions", c->path);
     while (document_next(c->document, &image, &offset, &why)) {
-        bool has_id = image && id_text(json_get(image, "id"), id);
+        bool has_id = image && id_of(image, "id", id);
         json_free(image);
         if (!has_id) continue; /* said in the second walk */
         rc = memory_grow(&c->places, &c->capacity, c->n + 1, sizeof *c->places, MEMORY_MAX_TENSOR,
@@ -126,19 +121,27 @@ static int reject(struct coco *c, struct row *row, const struct json *value, con
                   const char *message)
 {
     char *text = value ? json_write(value, JSON_LINE, NULL) : NULL;
-    snprintf(c->record, sizeof c->record, "%s", text ? text : "");
+    snprintf(c->record, sizeof c->record, "%.*s", ROW_SHOWN, text ? text : "");
     memory_free(text);
     snprintf(c->message, sizeof c->message, "%s", message);
     row_reject(row, reason, c->message, c->record);
     return 1;
 }
 
+static const char *text_of(const struct json *object, const struct fields *fields, enum field f)
+{
+    const char *name, *text = NULL;
+    for (int k = 0; !text && (name = fields_alias(fields, f, k)); k++)
+        text = json_text(json_get(object, name), NULL);
+    return text;
+}
+
 /* What an image gives to its rows; false when it lacks a file_name. */
 static bool fill_image(struct coco *c, struct row *row)
 {
-    row->image = json_text(json_get(c->image, "file_name"), NULL);
-    row->id = id_text(json_get(c->image, "id"), c->id) ? c->id : NULL;
-    row->split = json_text(json_get(c->image, fields_name(c->fields, FIELD_SPLIT)), NULL);
+    row->image = text_of(c->image, c->fields, FIELD_IMAGE);
+    row->id = id_of(c->image, "id", c->id) ? c->id : NULL;
+    row->split = text_of(c->image, c->fields, FIELD_SPLIT);
     return row->image && *row->image;
 }
 
@@ -157,7 +160,7 @@ static bool find_image(struct coco *c, const char *id)
     for (; low < c->n && c->places[low].hash == hash; low++) {
         char found[MAX_ID + 1];
         c->image = document_at(c->document, c->places[low].offset);
-        if (c->image && id_text(json_get(c->image, "id"), found) && !strcmp(found, id)) {
+        if (id_of(c->image, "id", found) && !strcmp(found, id)) {
             c->is_named[low] = 1;
             return true;
         }
@@ -167,18 +170,10 @@ static bool find_image(struct coco *c, const char *id)
     return false;
 }
 
-static const char *text_of(const struct json *object, const struct fields *fields, enum field f)
-{
-    const char *name, *text = NULL;
-    for (int k = 0; !text && (name = fields_alias(fields, f, k)); k++)
-        text = json_text(json_get(object, name), NULL);
-    return text;
-}
-
 static int fill_annotation(struct coco *c, struct row *row)
 {
     char id[MAX_ID + 1];
-    if (!id_text(json_get(c->annotation, "image_id"), id))
+    if (!id_of(c->annotation, "image_id", id))
         return reject(c, row, c->annotation, "bad-member", "the annotation has no \"image_id\"");
     if (!find_image(c, id)) {
         char message[MAX_ID + 80];
@@ -208,7 +203,7 @@ static bool is_named(const struct coco *c, uint64_t hash, uint64_t offset)
 static int fill_lonely(struct coco *c, struct row *row)
 {
     char id[MAX_ID + 1];
-    bool has_id = id_text(json_get(c->image, "id"), id);
+    bool has_id = id_of(c->image, "id", id);
     if (has_id && is_named(c, hash_of(id), row->byte_offset)) return 0;
     if (fill_image(c, row)) return 1;
     return reject(c, row, c->image, "bad-member", "the image has no \"file_name\"");

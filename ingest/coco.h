@@ -1,10 +1,11 @@
 /* COCO captions: {"images": [{"id": 7, "file_name": "a.jpg"}, ...], "annotations": [{"image_id": 7,
- * "caption": "a dog"}, ...]}, as COCO, STAIR, XTD and others publish them.
+ * "caption": "a dog"}, ...]}, as COCO, STAIR and others publish them.
  *
  * A row an annotation, with the file_name as its image and the image's id as its id, in the order of
  * the file; then a row without a caption for every image that no annotation names. The two arrays may
- * come in either order. Beside the mapped file an image costs 17 bytes of memory. An annotation may
- * have lang (or language), an image split. Bad rows: "bad-json", "bad-member", "missing-caption",
+ * come in either order; of images with one id the first counts, the others are rows of their own.
+ * Beside the mapped file an image costs 17 bytes of memory, and as many again while the index is made.
+ * An annotation may have lang (or language), an image split. Bad rows: "bad-json", "bad-member", "missing-caption",
  * "missing-image" (the annotation names no image of the document).
  */
 #ifndef INGEST_COCO_H
@@ -16,7 +17,7 @@
 
 struct coco;
 /* stream is taken, also on an error; path stands in errors; path and fields must outlive it. ERR_DATA
- * when there is no array "images". */
+ * when there is no array "images", or the document is cut off before its annotations. */
 int coco_open(struct coco **c, struct stream *stream, const char *path, const struct fields *fields,
               struct error *err) MUST_CHECK;
 void coco_close(struct coco *c);

@@ -4,11 +4,10 @@
 
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
+#include "ingest/scrap.h"
 #include "store/file.h"
 #include "store/json.h"
 #include "store/memory.h"
@@ -26,28 +25,20 @@ struct document {
 /* Unpacks the stream into a file that has no name. */
 static int spool(struct document *d, struct stream *stream, struct error *err)
 {
-    const char *folder = getenv("TMPDIR"), *bytes;
+    const char *bytes;
     size_t n;
-    char path[1000];
-    snprintf(path, sizeof path, "%s/clipstill-XXXXXX", folder && *folder ? folder : "/tmp");
-    int fd = mkstemp(path), rc;
-    if (fd < 0) return error_errno(err, "%s: a temporary file to unpack %s into", path, d->path);
-    unlink(path);
-    d->spool = fdopen(fd, "w+b");
-    if (!d->spool) {
-        close(fd);
-        return ERR_NOMEM;
-    }
-    while ((rc = stream_read(stream, &bytes, &n, err)) > 0) {
-        if (fwrite(bytes, 1, n, d->spool) == n) continue;
-        return error_errno(err, "%s: unpacking %s", folder ? folder : "/tmp", d->path);
-    }
+    int rc = scrap_open(&d->spool, d->path, err);
     if (rc < 0) return rc;
-    if (fflush(d->spool) != 0) return error_errno(err, "unpacking %s", d->path);
+    while ((rc = stream_read(stream, &bytes, &n, err)) > 0)
+        if (fwrite(bytes, 1, n, d->spool) != n)
+            return error_errno(err, "unpacking %s into a temporary file", d->path);
+    if (rc < 0) return rc;
+    if (fflush(d->spool) != 0)
+        return error_errno(err, "unpacking %s into a temporary file", d->path);
     off_t size = ftello(d->spool);
     d->n = (size_t)size;
     if (size == 0) return 0;
-    void *map = mmap(NULL, d->n, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *map = mmap(NULL, d->n, PROT_READ, MAP_PRIVATE, fileno(d->spool), 0);
     if (map == MAP_FAILED) return error_errno(err, "%s: mapping", d->path);
     d->text = map;
     return 0;
@@ -88,7 +79,9 @@ void document_close(struct document *d)
 
 static void skip_space(struct document *d)
 {
-    while (d->at < d->n && strchr(" \t\r\n", d->text[d->at]) && d->text[d->at]) d->at++;
+    while (d->at < d->n && (d->text[d->at] == ' ' || d->text[d->at] == '\n' ||
+                            d->text[d->at] == '\t' || d->text[d->at] == '\r'))
+        d->at++;
 }
 
 static bool take(struct document *d, char c)
@@ -138,7 +131,7 @@ int document_array(struct document *d, const char *name, struct error *err)
     d->at = d->n >= 3 && !memcmp(d->text, "\xef\xbb\xbf", 3) ? 3 : 0;
     bool ok = take(d, '{'), is_first = true;
     while (ok) {
-        if (take(d, '}') || d->at >= d->n) return 0;
+        if (take(d, '}')) return 0;
         ok = (is_first || take(d, ',')) && take(d, '"');
         is_first = false;
         size_t start = d->at;
@@ -151,24 +144,32 @@ int document_array(struct document *d, const char *name, struct error *err)
             d->is_over = false;
             return take(d, '[');
         }
-        if (ok && !skip_value(d)) return 0; /* cut off: what was before is all there is */
+        ok = ok && skip_value(d);
     }
-    return error_set(err, ERR_DATA, "%s: is not a JSON object: at byte %zu", d->path, d->at);
-}
-
-/* A bad element. */
-static int say(struct document *d, const char **why, const char *sentence)
-{
-    if (sentence != d->why.text) error_set(&d->why, ERR_DATA, "%s", sentence);
-    *why = d->why.text;
-    return 1;
+    return error_set(err, ERR_DATA,
+                     d->at < d->n ? "%s: is not a JSON object: at byte %zu"
+                                  : "%s: is cut off or no JSON: it ends after byte %zu",
+                     d->path, d->at);
 }
 
 /* A bad element that is the last. */
 static int say_over(struct document *d, const char **why, const char *sentence)
 {
     d->is_over = true;
-    return say(d, why, sentence);
+    *why = sentence;
+    return 1;
+}
+
+/* Over an element that is not good, which begins where the walk is. */
+static int pass_over(struct document *d, const char **why)
+{
+    size_t start = d->at;
+    bool is_object = start < d->n && d->text[start] == '{';
+    if (!skip_value(d)) return say_over(d, why, "the document is cut off inside this element");
+    *why = !is_object                             ? "an element of the array is no object"
+           : d->at - start > DOCUMENT_MAX_ELEMENT ? "the element has more than 16 MiB"
+                                                  : d->why.text;
+    return 1;
 }
 
 int document_next(struct document *d, struct json **value, uint64_t *offset, const char **why)
@@ -186,18 +187,13 @@ int document_next(struct document *d, struct json **value, uint64_t *offset, con
         return say_over(d, why, "a comma is expected between two elements; the rest is lost");
     d->is_first = false;
     skip_space(d);
-    size_t start = d->at, used = 0,
-           n = d->n - start < DOCUMENT_MAX_ELEMENT ? d->n - start : DOCUMENT_MAX_ELEMENT;
-    *offset = start;
-    error_set(&d->why, ERR_DATA, "an element of the array is no object");
-    if (start < d->n && d->text[start] == '{')
-        *value = json_read_part(d->text + start, n, &used, "the element", &d->why);
-    if (*value) {
-        d->at = start + used;
-        return 1;
-    }
-    if (skip_value(d)) return say(d, why, d->why.text);
-    return say_over(d, why, "the document is cut off inside this element");
+    size_t used = 0, n = d->n - d->at < DOCUMENT_MAX_ELEMENT ? d->n - d->at : DOCUMENT_MAX_ELEMENT;
+    *offset = d->at;
+    if (n && d->text[d->at] == '{')
+        *value = json_read_part(d->text + d->at, n, &used, "the element", &d->why);
+    if (!*value) return pass_over(d, why);
+    d->at += used;
+    return 1;
 }
 
 struct json *document_at(const struct document *d, uint64_t offset)

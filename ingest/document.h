@@ -6,10 +6,10 @@
  *     document_close(d);
  *
  * The file is mapped; one that is compressed or comes through a pipe is unpacked into a temporary
- * file without a name ($TMPDIR or /tmp) first. Only elements are parsed; what lies between them is
+ * file (ingest/scrap.h) first. Only elements are parsed; what lies between them is
  * walked over. One owner, one thread.
  * The file must not be cut while it is read.
- * Errors: ERR_DATA (the document is not JSON), ERR_IO, ERR_NOSPACE, ERR_NOMEM.
+ * Errors: ERR_DATA (the document is not JSON, or cut off), ERR_IO, ERR_NOSPACE, ERR_NOMEM.
  */
 #ifndef INGEST_DOCUMENT_H
 #define INGEST_DOCUMENT_H
@@ -29,7 +29,8 @@ struct json;
 int document_open(struct document **d, struct stream *stream, const char *path,
                   struct error *err) MUST_CHECK;
 void document_close(struct document *d);
-/* Goes to the array that is a member of the top object. 1; 0: there is no such array. */
+/* Goes to the array that is a member of the top object. 1; 0: there is no such array; ERR_DATA: the
+ * document ends before one was found, and not with its last bracket. */
 int document_array(struct document *d, const char *name, struct error *err) MUST_CHECK;
 /* The next element of the array: 1, or 0 behind the last. *value is owned (json_free), or NULL when
  * the element is bad: *why (borrowed until the next call) says how, and the one after it can be asked

@@ -2,7 +2,6 @@
 #include "ingest/fields.h"
 
 #include <string.h>
-#include <strings.h>
 
 #define MAX_ALIASES 6
 
@@ -52,14 +51,4 @@ int fields_map(struct fields *f, const char *text, struct error *err)
                          f->mapped[i], equals + 1);
     strcpy(f->mapped[i], equals + 1);
     return 0;
-}
-
-enum field fields_find(const struct fields *f, const char *name)
-{
-    for (enum field i = 0; i < FIELD_N; i++) {
-        const char *alias;
-        for (int k = 0; (alias = fields_alias(f, i, k)); k++)
-            if (!strcasecmp(alias, name)) return i;
-    }
-    return FIELD_N;
 }

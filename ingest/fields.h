@@ -3,10 +3,11 @@
  *
  *     struct fields f = fields_defaults();
  *     fields_map(&f, "caption=title", &err);          // --map: ours=theirs
- *     enum field i = fields_find(&f, "Title");        // FIELD_CAPTION
+ *     fields_alias(&f, FIELD_IMAGE, 1);               // "file_name"
  *
  * A field answers to its own name and to a few that other tools use ("text" for caption, "file_name"
- * for image), without regard to case; once mapped, to the mapped name alone. Plain data.
+ * for image); once mapped, to the mapped name alone. A table's header is read without regard to case,
+ * JSON as it is spelled. Plain data.
  */
 #ifndef INGEST_FIELDS_H
 #define INGEST_FIELDS_H
@@ -23,7 +24,7 @@ enum field {
     FIELD_LABEL,
     FIELD_SPLIT,
     FIELD_WEIGHT,
-    FIELD_N /* none of them */
+    FIELD_N
 };
 
 #define FIELDS_MAX_NAME 200 /* bytes of a mapped name */
@@ -35,8 +36,6 @@ struct fields {
 struct fields fields_defaults(void);
 /* text: "caption=title". ERR_USAGE names what is wrong. A field is mapped once. */
 int fields_map(struct fields *f, const char *text, struct error *err) MUST_CHECK;
-/* FIELD_N: no field is called so. */
-enum field fields_find(const struct fields *f, const char *name);
 /* The name in a source: the mapped one, or our own. */
 const char *fields_name(const struct fields *f, enum field field);
 /* The i-th name that the field answers to, the best first; NULL behind the last. */

@@ -88,7 +88,7 @@ int flickr_next(struct flickr *f, struct row *row, struct error *err)
     while (rc == 1 && f->lines.n == 0 && !f->lines.broken);
     if (rc <= 0) return rc;
     *row = (struct row){.weight = 1, .line = f->lines.line, .byte_offset = f->lines.byte_offset};
-    snprintf(f->record, sizeof f->record, "%s", f->lines.text);
+    snprintf(f->record, sizeof f->record, "%.*s", ROW_SHOWN, f->lines.text);
     if (f->lines.broken) return reject(f, row, ROW_BROKEN, f->lines.broken);
     if (f->lines.too_long) return reject(f, row, "line-too-long", "the line is longer than 16 MiB");
     const char *tab = memchr(f->lines.text, '\t', f->lines.n), *letters;

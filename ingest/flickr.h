@@ -3,7 +3,7 @@
  *
  * What stands between the name and the TAB, "#0" or "#zhc#0", is not part of the name; letters that
  * begin with en or zh give the language. Lines of "name.jpg<TAB>caption" are read too. Bad rows:
- * "wrong-field-count", "line-too-long", ROW_BROKEN.
+ * "wrong-field-count", "bad-id" (a name too long or with a NUL), "line-too-long", ROW_BROKEN.
  */
 #ifndef INGEST_FLICKR_H
 #define INGEST_FLICKR_H

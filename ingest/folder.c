@@ -3,8 +3,7 @@
  * every file system. Links to folders are not followed: no loops. */
 #include "ingest/folder.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -55,25 +54,21 @@ static bool is_picture(const char *name)
     return false;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Does a picture with the stem of this .txt lie beside it? */
+/* Does a picture with the stem of this .txt lie beside it? The names with that stem and a dot stand
+ * together in the list. */
 static bool has_picture(const struct level *l, const char *name)
 {
-    char other[300], *key = other;
-    size_t stem = (size_t)(extension_of(name) - name);
-    if (stem + 8 > sizeof other) return false;
-    memcpy(other, name, stem);
-    for (size_t i = 0; i < 2 * N_EXTENSIONS; i++) {
-        const char *e = extensions[i / 2];
-        size_t k = 0;
-        for (; e[k]; k++) other[stem + k] = (char)(i % 2 ? e[k] - 'a' + 'A' : e[k]);
-        other[stem + k] = '\0';
-        if (bsearch(&key, l->names, l->n, sizeof *l->names, by_name)) return true;
+    size_t stem = (size_t)(extension_of(name) - name), low = 0, high = l->n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (strncmp(l->names[middle], name, stem) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
+    for (; low < l->n && !strncmp(l->names[low], name, stem); low++)
+        if (extension_of(l->names[low]) == l->names[low] + stem && is_picture(l->names[low]))
+            return true;
     return false;
 }
 
@@ -215,12 +210,18 @@ static int begin_picture(struct folder *f, struct row *row, struct error *err)
         return ERR_NOMEM;
     memcpy(f->sidecar + stem, "txt", 4);
     struct stat st;
-    if (stat(f->sidecar, &st) < 0) return 1;
+    if (stat(f->sidecar, &st) < 0) {
+        if (errno == ENOENT) return 1;
+        error_errno(&f->why, "%s", f->sidecar);
+        return reject(f, row, "bad-sidecar");
+    }
     if (!S_ISREG(st.st_mode)) { /* a pipe would be waited for */
         error_set(&f->why, ERR_DATA, "%s: is no regular file", f->sidecar);
         return reject(f, row, "bad-sidecar");
     }
-    if (lines_open(&f->lines, f->sidecar, &f->why) < 0) return reject(f, row, "bad-sidecar");
+    int rc = lines_open(&f->lines, f->sidecar, &f->why);
+    if (rc == ERR_NOMEM) return error_set(err, rc, "%s", f->why.text);
+    if (rc < 0) return reject(f, row, "bad-sidecar");
     f->reading = true;
     f->any_caption = false;
     return 0;

@@ -50,13 +50,13 @@ static int begin_line(struct jsonl *j, struct row *row, struct error *err)
 {
     struct row shared = {.weight = 1, .line = j->lines.line, .byte_offset = j->lines.byte_offset};
     *row = shared;
-    snprintf(j->record, sizeof j->record, "%s", j->lines.text);
-    error_set(&j->why, ERR_DATA, "the line is longer than 16 MiB");
+    snprintf(j->record, sizeof j->record, "%.*s", ROW_SHOWN, j->lines.text);
     if (j->lines.broken)
         row_reject(row, ROW_BROKEN, j->lines.broken, j->record);
     else if (j->lines.too_long)
-        row_reject(row, "line-too-long", j->why.text, j->record);
+        row_reject(row, "line-too-long", "the line is longer than 16 MiB", j->record);
     if (row->reason) return 1;
+    j->why.code = 0;
     struct json *object = json_read(j->lines.text, j->lines.n, "the record", &j->why);
     if (!object && j->why.code == ERR_NOMEM)
         return error_set(err, ERR_NOMEM, "%s:%llu: out of memory", j->path,
@@ -80,7 +80,8 @@ int jsonl_next(struct jsonl *j, struct row *row, struct error *err)
         jsonrow_end(&j->rows);
         int rc = lines_next(&j->lines, err);
         if (rc <= 0) return rc;
-        if (strspn(j->lines.text, " \t\r") == j->lines.n && !j->lines.broken) continue;
+        bool is_blank = strspn(j->lines.text, " \t\r") == j->lines.n;
+        if (is_blank && !j->lines.broken) continue;
         rc = begin_line(j, row, err);
         if (rc) return rc;
     }

@@ -3,6 +3,7 @@
 #include "ingest/jsonrow.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,8 +11,23 @@
 
 #define MAX_LANGUAGES 1000 /* of one record: finding the i-th member costs i */
 
-static int reject(struct jsonrow *j, struct row *row, const char *reason)
+bool jsonrow_id(const struct json *value, char *out, size_t size)
 {
+    const char *text = json_text(value, NULL);
+    if (text) return (size_t)snprintf(out, size, "%.*s", (int)size, text) < size && *text;
+    int64_t number = json_int(value, 0);
+    if (!json_is_number(value) || (double)number != json_number(value, 0.5)) return false;
+    return (size_t)snprintf(out, size, "%" PRId64, number) < size;
+}
+
+/* sentence: with a %s for `name`, or none. */
+static int PRINTF_LIKE(4, 5)
+    reject(struct jsonrow *j, struct row *row, const char *reason, const char *sentence, ...)
+{
+    va_list ap;
+    va_start(ap, sentence);
+    vsnprintf(j->message, sizeof j->message, sentence, ap);
+    va_end(ap);
     *row = j->row;
     row_reject(row, reason, j->message, NULL);
     return 1;
@@ -39,8 +55,7 @@ static const char *text_member(const struct json *object, const struct fields *f
     const char *name;
     const struct json *v = member(object, fields, f, &name);
     if (json_is_null(v)) return NULL;
-    if (number && json_is_number(v) && (double)json_int(v, 0) == json_number(v, 0.5)) {
-        snprintf(number, 32, "%" PRId64, json_int(v, 0));
+    if (number && json_is_number(v) && jsonrow_id(v, number, 32)) {
         *text = number;
         return NULL;
     }
@@ -79,6 +94,17 @@ static const struct json *find_captions(const struct json *object, const struct 
     return json_is_null(many) ? member(object, fields, FIELD_CAPTION, &name) : many;
 }
 
+/* All captions were handed out: 1 with a reject where there was none and one is needed. */
+static int end_captions(struct jsonrow *j, struct row *row)
+{
+    bool misses_one = j->needs_caption;
+    j->captions = NULL;
+    j->needs_caption = false;
+    return misses_one ? reject(j, row, "missing-caption",
+                               "the object has no member \"%s\", or it is empty", j->caption_name)
+                      : 0;
+}
+
 int jsonrow_begin(struct jsonrow *j, struct json *object, const struct fields *fields,
                   const struct row *shared, bool needs_caption, struct row *row)
 {
@@ -87,25 +113,19 @@ int jsonrow_begin(struct jsonrow *j, struct json *object, const struct fields *f
     j->next_group = j->next_text = 0;
     j->group = j->captions = NULL;
     j->group_language = NULL;
-    snprintf(j->message, sizeof j->message, "an object { ... } is expected");
-    if (!json_is_object(object)) return reject(j, row, "bad-json");
+    j->needs_caption = needs_caption;
+    j->caption_name = fields_name(fields, FIELD_CAPTION);
+    if (!json_is_object(object)) return reject(j, row, "bad-json", "an object { ... } is expected");
     const char *wrong = read_shared(j, fields);
-    snprintf(j->message, sizeof j->message, "the member \"%s\" must be a string",
-             wrong ? wrong : "");
-    if (wrong) return reject(j, row, "bad-member");
-    snprintf(j->message, sizeof j->message, "the weight is no number above 0");
-    if (!read_weight(j, fields)) return reject(j, row, "bad-weight");
+    if (wrong) return reject(j, row, "bad-member", "the member \"%s\" must be a string", wrong);
+    if (!read_weight(j, fields))
+        return reject(j, row, "bad-weight", "the weight is no number above 0");
     const struct json *captions = find_captions(object, fields);
-    bool none = json_is_null(captions) || (!json_is_string(captions) && json_size(captions) == 0);
-    snprintf(j->message, sizeof j->message, "the object has no member \"%s\", or it is empty",
-             fields_name(fields, FIELD_CAPTION));
-    if (none) return needs_caption ? reject(j, row, "missing-caption") : 0;
-    snprintf(j->message, sizeof j->message,
-             "the captions of one record are in more than %d languages", MAX_LANGUAGES);
     if (json_is_object(captions) && json_size(captions) > MAX_LANGUAGES)
-        return reject(j, row, "bad-member");
+        return reject(j, row, "bad-member",
+                      "the captions of one record are in more than %d languages", MAX_LANGUAGES);
     j->captions = captions;
-    return 0;
+    return json_is_null(captions) ? end_captions(j, row) : 0;
 }
 
 /* The next string of a value that is one string or a list of strings; 1, or 0 when there is none left. */
@@ -116,13 +136,11 @@ static int next_text(struct jsonrow *j, const struct json *value, struct row *ro
                                                 : value;
     if (!v) return 0;
     j->next_text++;
+    j->needs_caption = false;
     *row = j->row;
     if (j->group_language) row->lang = j->group_language;
     row->caption = json_text(v, NULL);
-    if (!row->caption) {
-        snprintf(j->message, sizeof j->message, "a caption must be a string");
-        return reject(j, row, "bad-member");
-    }
+    if (!row->caption) return reject(j, row, "bad-member", "a caption must be a string");
     row->n_caption = strlen(row->caption);
     return 1;
 }
@@ -130,10 +148,12 @@ static int next_text(struct jsonrow *j, const struct json *value, struct row *ro
 int jsonrow_next(struct jsonrow *j, struct row *row)
 {
     if (!j->captions) return 0;
-    if (!json_is_object(j->captions)) return next_text(j, j->captions, row);
+    if (!json_is_object(j->captions))
+        return next_text(j, j->captions, row) ? 1 : end_captions(j, row);
     for (;;) {
         if (j->group && next_text(j, j->group, row)) return 1;
-        if (!json_member(j->captions, j->next_group++, &j->group_language, &j->group)) return 0;
+        if (!json_member(j->captions, j->next_group++, &j->group_language, &j->group))
+            return end_captions(j, row);
         j->next_text = 0;
     }
 }

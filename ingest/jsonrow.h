@@ -10,7 +10,8 @@
  * Members are found by the names of ingest/fields.h: image (path) and/or id (string or integer);
  * caption (or captions): a string, a list of strings, or an object language -> string or list; lang,
  * label (string or integer), split, weight. Others are ignored. An object gives one row a caption,
- * in the order of the file. Bad rows: "bad-json", "bad-member", "missing-caption", "bad-weight".
+ * in the order of the file. Bad rows: "bad-json", "bad-member" (of a wrong kind), "missing-caption",
+ * "bad-weight".
  * One owner, one thread.
  */
 #ifndef INGEST_JSONROW_H
@@ -30,6 +31,8 @@ struct jsonrow {
     const struct json *group; /* the list, or the value of the language that is being handed out */
     const char *group_language;
     size_t next_group, next_text;
+    bool needs_caption;       /* and none was handed out yet */
+    const char *caption_name; /* static, or of the fields */
     struct row row; /* what all rows of the object share */
     char id[32], label[32];
     char message[FIELDS_MAX_NAME + 200];
@@ -43,5 +46,8 @@ int jsonrow_begin(struct jsonrow *j, struct json *object, const struct fields *f
 /* 1: *row, borrowed until jsonrow_end; it may be a reject. 0: there are no more. */
 int jsonrow_next(struct jsonrow *j, struct row *row) MUST_CHECK;
 void jsonrow_end(struct jsonrow *j);
+
+/* An id, a string or a whole number, as text. False: it is neither, or empty, or longer than size - 1. */
+bool jsonrow_id(const struct json *value, char *out, size_t size);
 
 #endif

@@ -1,11 +1,11 @@
 /* Karpathy's splits; see karpathy.h. */
 #include "ingest/karpathy.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "ingest/document.h"
+#include "ingest/jsonrow.h"
 #include "store/json.h"
 #include "store/memory.h"
 
@@ -15,7 +15,7 @@ struct karpathy {
     const struct json *sentences;
     size_t next;
     struct row row; /* what its rows share */
-    char path[2000], id[32], message[300], record[ROW_SHOWN + 1];
+    char path[2000], id[65], message[300], record[ROW_SHOWN + 1];
 };
 
 int karpathy_open(struct karpathy **out, struct stream *stream, const char *path, struct error *err)
@@ -58,20 +58,17 @@ static int begin_image(struct karpathy *k, struct row *row)
 {
     const char *folder = json_text(json_get(k->image, "filepath"), ""),
                *name = json_text(json_get(k->image, "filename"), NULL);
-    const struct json *id = json_get(k->image, "cocoid");
-    if (!json_is_number(id)) id = json_get(k->image, "imgid");
+    bool has_id = jsonrow_id(json_get(k->image, "cocoid"), k->id, sizeof k->id) ||
+                  jsonrow_id(json_get(k->image, "imgid"), k->id, sizeof k->id);
     k->next = 0;
     k->sentences = json_get(k->image, "sentences");
-    snprintf(k->record, sizeof k->record, "%s", name ? name : "");
+    snprintf(k->record, sizeof k->record, "%.*s", ROW_SHOWN, name ? name : "");
     if (!name || !*name) return reject(k, row, "bad-member", "the image has no \"filename\"");
     size_t n = (size_t)snprintf(k->path, sizeof k->path, "%s%s%s", folder, *folder ? "/" : "",
                                 name);
     if (n >= sizeof k->path) return reject(k, row, "bad-member", "the image's path is too long");
     k->row.image = k->path;
-    if (json_is_number(id)) {
-        snprintf(k->id, sizeof k->id, "%" PRId64, json_int(id, 0));
-        k->row.id = k->id;
-    }
+    k->row.id = has_id ? k->id : NULL;
     k->row.split = json_text(json_get(k->image, "split"), NULL);
     if (!json_is_null(k->sentences) && !json_is_array(k->sentences))
         return reject(k, row, "bad-member", "\"sentences\" must be a list");

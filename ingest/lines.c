@@ -89,11 +89,12 @@ static int find_end(struct lines *l, size_t *end, size_t *next, uint64_t *n_lost
     size_t seen = 0; /* bytes of the line so far, all without a LF */
     *n_lost = 0;
     for (;;) {
-        char *from = l->buffer + l->begin, *lf = NULL;
-        if (l->end > l->begin + seen) lf = memchr(from + seen, '\n', l->end - l->begin - seen);
-        seen = lf ? (size_t)(lf - from) : l->end - l->begin;
+        size_t at = l->begin + seen; /* where nothing was looked at yet */
+        char *lf = l->end > at ? memchr(l->buffer + at, '\n', l->end - at) : NULL;
+        seen = (lf ? (size_t)(lf - l->buffer) : l->end) - l->begin;
         if (seen > LINES_MAX_BYTES) {
             size_t lost = seen - LINES_MAX_BYTES;
+            char *from = l->buffer + l->begin;
             memmove(from + LINES_MAX_BYTES, from + seen, l->end - l->begin - seen);
             l->end -= lost;
             *n_lost += lost;

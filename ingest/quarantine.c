@@ -22,6 +22,7 @@ struct quarantine {
     struct known *known; // (n) by source, place, number
     size_t n, capacity;
     size_t begin, end; /* of the running source */
+    bool is_cut;       /* it broke off */
 };
 
 static uint64_t hash_of(const char *text)
@@ -110,6 +111,7 @@ static size_t seek(const struct quarantine *q, uint64_t source, uint64_t place)
 void quarantine_begin(struct quarantine *q, const char *source)
 {
     uint64_t hash = hash_of(source);
+    q->is_cut = false;
     q->begin = q->end = seek(q, hash, 0);
     while (q->end < q->n && q->known[q->end].source == hash) q->known[q->end++].is_met = false;
 }
@@ -124,6 +126,7 @@ bool quarantine_holds(const struct quarantine *q, const struct row *row)
 
 void quarantine_meet(struct quarantine *q, const struct row *row, uint64_t number)
 {
+    q->is_cut |= row->reason && !strcmp(row->reason, ROW_BROKEN);
     if (q->begin == q->end) return;
     uint64_t source = q->known[q->begin].source,
              place = place_of(row->line, row->byte_offset, row->member);
@@ -135,7 +138,7 @@ int quarantine_end(struct quarantine *q, struct corpus *corpus, uint64_t *n_gone
 {
     int rc = 0;
     for (size_t i = q->begin; rc == 0 && i < q->end; i++) {
-        if (q->known[i].is_met) continue;
+        if (q->known[i].is_met || q->is_cut) continue;
         struct error why = {0};
         rc = corpus_remove_reject(corpus, q->known[i].number, &why);
         *n_gone += rc == 0;

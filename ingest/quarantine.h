@@ -27,7 +27,8 @@ void quarantine_begin(struct quarantine *q, const char *source);
 bool quarantine_holds(const struct quarantine *q, const struct row *row);
 /* One that is not of an earlier run is no matter. */
 void quarantine_meet(struct quarantine *q, const struct row *row, uint64_t number);
-/* Takes out what was not met since quarantine_begin; inside an open batch. */
+/* Takes out what was not met since quarantine_begin; inside an open batch. Nothing when a ROW_BROKEN was
+ * met: the records behind it were not read. */
 int quarantine_end(struct quarantine *q, struct corpus *corpus, uint64_t *n_gone,
                    struct error *err) MUST_CHECK;
 

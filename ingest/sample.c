@@ -66,7 +66,7 @@ int sample_add(struct sample *s, enum sample_part part, const char *name, const 
     }
     if (part == SAMPLE_CLASS) {
         s->label = bytes;
-        while (n && strchr(" \t\r\n", bytes[n - 1])) bytes[--n] = '\0';
+        while (n && memchr(" \t\r\n", bytes[n - 1], 5)) bytes[--n] = '\0'; /* and NULs */
         return 0;
     }
     if (memory_grow(&s->texts, &s->capacity, s->n_texts + 1, sizeof *s->texts, MEMORY_MAX_SMALL,
@@ -113,16 +113,27 @@ static int start(struct sample *s, const struct fields *fields, struct row *row)
     return 1;
 }
 
+/* A text without white space around it. */
+static size_t trim(const char **text, size_t n)
+{
+    while (n && memchr(" \t\r\n", **text, 4)) ++*text, n--;
+    while (n && memchr(" \t\r\n", (*text)[n - 1], 4)) n--;
+    return n;
+}
+
+/* Does a .txt say what the json's caption says? */
 static bool is_text(const struct sample *s, const struct row *row)
 {
-    for (size_t i = 0; i < s->n_texts; i++)
-        if (s->texts[i].n == row->n_caption && row->caption &&
-            !memcmp(s->texts[i].text, row->caption, row->n_caption))
-            return true;
+    const char *caption = row->caption;
+    size_t n = caption ? trim(&caption, row->n_caption) : 0;
+    for (size_t i = 0; caption && i < s->n_texts; i++) {
+        const char *text = s->texts[i].text;
+        if (trim(&text, s->texts[i].n) == n && !memcmp(text, caption, n)) return true;
+    }
     return false;
 }
 
-int sample_next(struct sample *s, const struct fields *fields, struct row *row)
+static int next(struct sample *s, const struct fields *fields, struct row *row)
 {
     if (!s->is_started && start(s, fields, row)) return 1;
     if (s->next_text < s->n_texts) {
@@ -153,6 +164,14 @@ int sample_next(struct sample *s, const struct fields *fields, struct row *row)
     row->caption = row->label && *row->label ? row->label : NULL;
     row->n_caption = row->caption ? strlen(row->caption) : 0;
     return row->caption || row->picture;
+}
+
+int sample_next(struct sample *s, const struct fields *fields, struct row *row)
+{
+    if (!next(s, fields, row)) return 0;
+    if (s->is_refused && !row->picture && !row->reason)
+        row_reject(row, "missing-image", "the picture of this caption was not read", s->key);
+    return 1;
 }
 
 void sample_end(struct sample *s)

@@ -1,8 +1,8 @@
 /* One sample of a tar: its picture and what is said of it, gathered member by member, then handed out
  * as rows; called by webdataset.c alone.
  *
- *     sample_begin(&s, "000017", &err);
- *     sample_add(&s, SAMPLE_PICTURE, "000017.jpg", "jpg", offset, bytes, n, &err);   // bytes are taken
+ *     sample_begin(&s, "000017", byte_offset, &err);
+ *     sample_add(&s, SAMPLE_PICTURE, "000017.jpg", "", bytes, n, &err);   // bytes are taken
  *     while (sample_next(&s, &fields, &row)) use(&row);
  *     sample_end(&s);
  *
@@ -36,6 +36,7 @@ struct sample {
     struct sample_text *texts; // (n_texts)
     size_t n_texts, capacity;
     uint64_t byte_offset; /* of its first member */
+    bool is_refused;      /* it has a picture that was not read: its captions are rejects */
     /* while rows are handed out */
     size_t next_text;
     bool is_started, json_done, had_caption;

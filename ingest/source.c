@@ -3,7 +3,7 @@
 #include "ingest/source.h"
 
 #include <glob.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -17,6 +17,7 @@
 #include "ingest/table.h"
 #include "ingest/webdataset.h"
 #include "store/file.h"
+#include "store/json.h"
 #include "store/memory.h"
 
 struct source {
@@ -100,13 +101,25 @@ static bool ends_with(const char *s, const char *end)
     return false;
 }
 
-/* The members with which one large document begins, and JSON lines do not. */
+/* Is the first line a whole object? Then the text is JSON lines, unless the object has what a document
+ * on one line has. */
+static bool is_json_line(const char *text)
+{
+    struct json *object = json_read(text, strcspn(text, "\n"), "the first line", NULL);
+    bool is_document = json_is_object(json_at(json_get(object, "images"), 0)) ||
+                       json_is_array(json_get(object, "annotations"));
+    bool is_line = object && !is_document;
+    json_free(object);
+    return is_line;
+}
+
+/* The members with which one large document begins. */
 static bool is_document(const char *text, size_t n)
 {
     static const char *const first[] = {"info",       "images", "annotations", "licenses",
                                         "categories", "type",   "dataset"};
     size_t at = 1 + strspn(text + 1, " \t\r\n");
-    if (at >= n || text[at] != '"') return false;
+    if (at >= n || text[at] != '"' || is_json_line(text)) return false;
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
         size_t k = strlen(first[i]);
         if (!strncmp(text + at + 1, first[i], k) && text[at + 1 + k] == '"') return true;
@@ -290,6 +303,11 @@ static int add_path(struct source_paths *p, const char *path, struct error *err)
     return p->path[p->n] ? (p->n++, 0) : ERR_NOMEM;
 }
 
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 static int expand_word(struct source_paths *p, const char *word, struct error *err)
 {
     glob_t g = {0};
@@ -302,7 +320,10 @@ static int expand_word(struct source_paths *p, const char *word, struct error *e
                              "%s: there is no such file, and as a pattern it fits none", word)
                  : error_set(err, rc == GLOB_NOSPACE ? ERR_NOMEM : ERR_IO,
                              "%s: the pattern's folder cannot be read", word);
-    for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++) rc = add_path(p, g.gl_pathv[i], err);
+    if (rc == 0) qsort(g.gl_pathv, g.gl_pathc, sizeof *g.gl_pathv, by_bytes);
+    for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++)
+        if (i == 0 || strcmp(g.gl_pathv[i], g.gl_pathv[i - 1]))
+            rc = add_path(p, g.gl_pathv[i], err);
     globfree(&g);
     return rc;
 }

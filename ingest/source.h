@@ -63,7 +63,7 @@ const char *source_folder(const struct source *s);      /* what image paths are 
 /* The name pairs are filed under when none is given: the last part of the path; owned: memory_free. */
 char *source_default_name(const char *path, struct error *err) MUST_CHECK;
 /* The paths that words of a command line name: a word is a path, "-", or, where no file has that name,
- * a pattern (*, ?, [...], {a,b}) whose paths come sorted. *paths is to be released, also after an
+ * a pattern (*, ?, [...], {a,b}) whose paths come sorted and once each. *paths is to be released, also after an
  * error. ERR_NOT_FOUND names a pattern that fits nothing; a path that is not there is source_open's to
  * say. */
 struct source_paths {

@@ -11,8 +11,10 @@
  * What is compressed and what is a tar is told by the bytes, never by the name. Memory is constant:
  * a stream that unpacks to a thousand times its size costs time only. Plain text is read without the
  * library. One owner, one thread.
- * Errors: ERR_NOT_FOUND, ERR_USAGE (a folder), ERR_IO, ERR_NOMEM; ERR_DATA when the stream is cut off
- * or broken: what was read before is good, and nothing more can be had.
+ * Errors: ERR_NOT_FOUND, ERR_USAGE (a folder), ERR_IO, ERR_NOMEM; ERR_DATA when the file is packed in a
+ * way that is not read (xz, zip, ...), or when the stream is cut off or broken: what was read before is
+ * good, and nothing more can be had. A compressed stream with anything but zeros behind its end, and a
+ * tar without its end mark (blocks of zeros), are taken for cut off.
  */
 #ifndef INGEST_STREAM_H
 #define INGEST_STREAM_H
@@ -30,7 +32,7 @@ struct stream;
 int stream_open(struct stream **s, const char *path, struct error *err) MUST_CHECK;
 void stream_close(struct stream *s);
 bool stream_is_tar(const struct stream *s);
-/* The file itself can be mapped: it is a regular file and not compressed. */
+/* The file can be mapped by its path: it is a regular one, not compressed, and not standard input. */
 bool stream_is_plain(const struct stream *s);
 /* The first bytes, unpacked, as many as the first block holds (at least 4 KiB of a longer stream),
  * without taking them; borrowed until stream_read. Not for a tar. */
@@ -41,13 +43,15 @@ int stream_read(struct stream *s, const char **bytes, size_t *n, struct error *e
 struct stream_member {
     const char *name;     /* as it stands in the tar, any bytes but NUL; borrowed until the next member */
     uint64_t size;        /* as its header claims */
-    uint64_t byte_offset; /* of its header in the unpacked tar */
+    uint64_t byte_offset; /* of its header in the unpacked tar, or of the zeros before it */
     bool is_file;         /* a regular file: no folder, link or device */
+    bool is_folder;
 };
-/* 1: *m is filled; 0: the end. A tar that breaks off inside a member: ERR_DATA. */
+/* 1: *m is filled; 0: the end. ERR_DATA: the tar is damaged or breaks off here; asked again, it goes on
+ * with the next good header, or says that it is at the end. Tars one behind the other are read as one. */
 int stream_member(struct stream *s, struct stream_member *m, struct error *err) MUST_CHECK;
 /* The content of the member. ERR_DATA when it is larger than limit, and then the next member can be
- * asked for, or when the tar is broken here, and then that fails too. *bytes owned, a NUL behind. */
+ * asked for, or when the tar breaks off here, and then there is none. *bytes owned, a NUL behind. */
 int stream_member_read(struct stream *s, uint64_t limit, char **bytes, size_t *n,
                        struct error *err) MUST_CHECK;
 

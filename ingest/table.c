@@ -123,7 +123,7 @@ static int split_record(struct table *t, struct row *row, struct error *err)
     if (rc == 0) rc = put(t, "", 1, err);
     if (rc == 0 && bad) {
         snprintf(t->message, sizeof t->message,
-                 state == INSIDE ? "field %zu opens a quote that is not closed"
+                 state == INSIDE ? "field %zu opens a quote that is not closed within 1 MiB"
                                  : "field %zu goes on behind its closing quote",
                  t->n_fields);
         reject(t, row, "bad-quoting");
@@ -144,7 +144,7 @@ static int read_record(struct table *t, struct row *row, struct error *err)
     if (rc <= 0) return rc;
     row->line = t->lines.line;
     row->byte_offset = t->lines.byte_offset;
-    snprintf(t->record, sizeof t->record, "%s", t->lines.text);
+    snprintf(t->record, sizeof t->record, "%.*s", ROW_SHOWN, t->lines.text);
     if (t->lines.broken) {
         snprintf(t->message, sizeof t->message, "%s", t->lines.broken);
         reject(t, row, ROW_BROKEN);
@@ -255,9 +255,11 @@ static char find_delimiter(const struct stream *stream)
     size_t n, best = 0;
     char delimiter = ',';
     stream_peek(stream, &head, &n);
+    size_t start = n >= 3 && !memcmp(head, "\xef\xbb\xbf", 3) ? 3 : 0;
+    while (start < n && (head[start] == '\n' || head[start] == '\r')) start++;
     for (const char *c = candidates; *c; c++) {
         size_t count = 0;
-        for (size_t i = 0; i < n && (head[i] != '\n' || i == 0); i++) count += head[i] == *c;
+        for (size_t i = start; i < n && head[i] != '\n'; i++) count += head[i] == *c;
         if (count > best) {
             best = count;
             delimiter = *c;

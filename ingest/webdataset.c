@@ -1,13 +1,13 @@
 /* WebDataset; see webdataset.h. The sample being gathered lies in memory, and a member of another key
- * ends it. Rows without a picture are written to a temporary file as JSON, length first, and handed
- * out at the end of the tar, when every picture is in the corpus under its key. */
+ * ends it. Rows without a picture are written to a temporary file and handed out at the end of the
+ * tar, when every picture is in the corpus under its key. */
 #include "ingest/webdataset.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "ingest/sample.h"
-#include "store/json.h"
+#include "ingest/scrap.h"
 #include "store/memory.h"
 
 #define MAX_TEXT_BYTES ((uint64_t)16 << 20) /* of a .txt, .json or .cls */
@@ -26,13 +26,12 @@ struct webdataset {
     bool is_handing;
     enum phase phase;
     FILE *waiting;
-    struct json *waited; /* the last row of it; owned */
+    char *waited; /* the strings of its last row; owned */
     char warned[MAX_WARNED][32];
     size_t n_warned;
     char *name;  /* of the member; owned */
     uint64_t at; /* its header */
     struct error why;
-    bool has_broken;
     char record[ROW_SHOWN + 1];
 };
 
@@ -61,7 +60,7 @@ void webdataset_close(struct webdataset *w)
     if (!w) return;
     sample_end(&w->sample);
     sample_end(&w->next);
-    json_free(w->waited);
+    memory_free(w->waited);
     if (w->waiting) fclose(w->waiting);
     stream_close(w->stream);
     memory_free(w->name);
@@ -71,7 +70,7 @@ void webdataset_close(struct webdataset *w)
 static int reject(struct webdataset *w, struct row *row, const char *reason)
 {
     *row = (struct row){.weight = 1, .member = w->name, .byte_offset = w->at};
-    snprintf(w->record, sizeof w->record, "%s", w->name ? w->name : "");
+    snprintf(w->record, sizeof w->record, "%.*s", ROW_SHOWN, w->name ? w->name : "");
     row_reject(row, reason, w->why.text, w->record);
     return 1;
 }
@@ -82,59 +81,79 @@ static void warn_once(struct webdataset *w, const char *extension)
         if (!strncmp(w->warned[i], extension, sizeof w->warned[i] - 1)) return;
     if (w->n_warned == MAX_WARNED) return;
     snprintf(w->warned[w->n_warned++], sizeof *w->warned, "%s", extension);
-    report_warn(w->report, "%s: members named .%.30s are not used", w->path, extension);
+    if (*extension)
+        report_warn(w->report, "%s: members named .%.30s are not used", w->path, extension);
+    else
+        report_warn(w->report, "%s: members whose name has no extension are not used", w->path);
 }
 
-/* Keeps a row that has no picture beside it until the end; behind its JSON stands the caption, which
- * may be no text. */
+/* A row in the temporary file; behind it stand its strings, each with a NUL. */
+enum { ID, MEMBER, LANG, LABEL, SPLIT, CAPTION, N_STRINGS };
+#define NO_STRING UINT32_MAX
+struct waiting {
+    uint64_t byte_offset;
+    double weight;
+    uint32_t n[N_STRINGS];
+};
+
+/* Keeps a row that has no picture beside it until the end. */
 static int wait_for(struct webdataset *w, const struct row *row, struct error *err)
 {
-    struct json *j = json_new_object();
-    json_set_string(j, "id", row->id);
-    json_set_string(j, "member", row->member);
-    json_set_int(j, "at", (int64_t)row->byte_offset);
-    json_set_string(j, "lang", row->lang);
-    json_set_string(j, "label", row->label);
-    json_set_string(j, "split", row->split);
-    json_set_number(j, "weight", row->weight);
-    char *text = json_write(j, JSON_LINE, err);
-    json_free(j);
-    uint32_t n[2] = {text ? (uint32_t)strlen(text) : 0, (uint32_t)row->n_caption};
-    int rc = text ? 0 : ERR_NOMEM;
-    if (rc == 0 && !w->waiting && !(w->waiting = tmpfile()))
-        rc = error_errno(err, "%s: a temporary file for captions apart from their pictures",
-                         w->path);
-    if (rc == 0 &&
-        (fwrite(n, sizeof n, 1, w->waiting) != 1 || fwrite(text, 1, n[0], w->waiting) != n[0] ||
-         fwrite(row->caption, 1, n[1], w->waiting) != n[1]))
-        rc = error_errno(err, "%s: keeping a caption apart from its picture", w->path);
-    memory_free(text);
-    return rc;
+    const char *strings[N_STRINGS] = {row->id,    row->member, row->lang,
+                                      row->label, row->split,  row->caption};
+    struct waiting kept = {row->byte_offset, row->weight, {0}};
+    int rc = w->waiting ? 0 : scrap_open(&w->waiting, "captions apart from their pictures", err);
+    if (rc < 0) return rc;
+    for (int i = 0; i < N_STRINGS; i++) {
+        size_t n = !strings[i] ? NO_STRING : i == CAPTION ? row->n_caption : strlen(strings[i]);
+        kept.n[i] = (uint32_t)n;
+    }
+    size_t n_written = fwrite(&kept, sizeof kept, 1, w->waiting), n_due = 1;
+    for (int i = 0; i < N_STRINGS; i++) {
+        if (!strings[i]) continue;
+        n_written += fwrite(strings[i], 1, kept.n[i], w->waiting);
+        n_written += fwrite("", 1, 1, w->waiting);
+        n_due += (size_t)kept.n[i] + 1;
+    }
+    if (n_written == n_due) return 0;
+    return error_errno(err, "%s: keeping a caption apart from its picture", w->path);
+}
+
+static int read_back(struct webdataset *w, void *bytes, size_t n, struct error *err)
+{
+    if (fread(bytes, 1, n, w->waiting) == n) return 1;
+    if (feof(w->waiting)) return 0;
+    return error_errno(err, "%s: reading back a caption", w->path);
 }
 
 /* The next row that waited. 1, 0 at the end. */
 static int next_waited(struct webdataset *w, struct row *row, struct error *err)
 {
-    uint32_t n[2];
-    if (!w->waiting || fread(n, sizeof n, 1, w->waiting) != 1) return 0;
-    size_t total = (size_t)n[0] + n[1];
-    memory_free(w->name);
-    w->name = memory_array((uint64_t)total + 1, 1, MEMORY_MAX_FILE, err);
-    if (!w->name) return ERR_NOMEM;
-    if (fread(w->name, 1, total, w->waiting) != total)
-        return error_errno(err, "%s: reading back a caption", w->path);
-    json_free(w->waited);
-    w->waited = json_read(w->name, n[0], "a caption that waited", err);
+    struct waiting kept;
+    const char *strings[N_STRINGS];
+    size_t total = 0;
+    int rc = w->waiting ? read_back(w, &kept, sizeof kept, err) : 0;
+    if (rc <= 0) return rc;
+    for (int i = 0; i < N_STRINGS; i++) total += kept.n[i] == NO_STRING ? 0 : kept.n[i] + 1;
+    memory_free(w->waited);
+    w->waited = memory_array(total, 1, MEMORY_MAX_FILE, err);
     if (!w->waited) return ERR_NOMEM;
-    *row = (struct row){.id = json_text(json_get(w->waited, "id"), NULL),
-                        .member = json_text(json_get(w->waited, "member"), NULL),
-                        .byte_offset = (uint64_t)json_int(json_get(w->waited, "at"), 0),
-                        .lang = json_text(json_get(w->waited, "lang"), NULL),
-                        .label = json_text(json_get(w->waited, "label"), NULL),
-                        .split = json_text(json_get(w->waited, "split"), NULL),
-                        .weight = json_number(json_get(w->waited, "weight"), 1),
-                        .caption = w->name + n[0],
-                        .n_caption = n[1]};
+    rc = read_back(w, w->waited, total, err);
+    if (rc <= 0) return rc;
+    const char *at = w->waited;
+    for (int i = 0; i < N_STRINGS; i++) {
+        strings[i] = kept.n[i] == NO_STRING ? NULL : at;
+        at += kept.n[i] == NO_STRING ? 0 : kept.n[i] + 1;
+    }
+    *row = (struct row){.id = strings[ID],
+                        .member = strings[MEMBER],
+                        .byte_offset = kept.byte_offset,
+                        .lang = strings[LANG],
+                        .label = strings[LABEL],
+                        .split = strings[SPLIT],
+                        .weight = kept.weight,
+                        .caption = strings[CAPTION],
+                        .n_caption = kept.n[CAPTION]};
     return 1;
 }
 
@@ -161,37 +180,36 @@ static void hand_out(struct webdataset *w)
     w->is_handing = true;
 }
 
-/* The key's length in a name, and its extension; 0 for a name that makes no sample. */
+/* A name as key and extension: the key's length. 0 for a hidden name or a folder's. */
 static size_t split_name(const char *name, const char **extension)
 {
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name,
                *dot = strchr(base, '.');
-    if (!*base || *base == '.' || !dot || !dot[1]) return 0;
-    *extension = dot + 1;
-    return (size_t)(dot - name);
+    if (!*base || *base == '.') return 0;
+    *extension = dot ? dot + 1 : "";
+    return dot ? (size_t)(dot - name) : strlen(name);
 }
 
 /* Reads the member into the gathered sample; w->name is its name. 0, 1 when *row is a reject. */
-static int add_member(struct webdataset *w, const struct stream_member *m, const char *key,
-                      enum sample_part part, const char *language, struct row *row,
-                      struct error *err)
+static int add_member(struct webdataset *w, const struct stream_member *m, enum sample_part part,
+                      const char *language, struct row *row, struct error *err)
 {
     uint64_t limit = part == SAMPLE_PICTURE ? w->max_picture_bytes : MAX_TEXT_BYTES;
     char *bytes = NULL;
     size_t n = 0;
-    error_set(&w->why, ERR_DATA, "the member has %llu bytes; at most %llu are read",
-              (unsigned long long)m->size, (unsigned long long)limit);
-    if (m->size > limit) return reject(w, row, "too-large");
+    if (m->size > limit) {
+        error_set(&w->why, ERR_DATA, "the member has %llu bytes; at most %llu are read",
+                  (unsigned long long)m->size, (unsigned long long)limit);
+        w->next.is_refused |= part == SAMPLE_PICTURE;
+        return reject(w, row, "too-large");
+    }
     int rc = stream_member_read(w->stream, limit, &bytes, &n, &w->why);
     if (rc == ERR_DATA) {
-        w->has_broken = true; /* the next header cannot be trusted */
+        w->next.is_refused |= part == SAMPLE_PICTURE;
         return reject(w, row, ROW_BROKEN);
     }
     if (rc < 0) return error_set(err, rc, "%s", w->why.text);
-    if (!w->next.key) rc = sample_begin(&w->next, key, w->at, err);
-    if (rc == 0) return sample_add(&w->next, part, w->name, language, bytes, n, err);
-    memory_free(bytes);
-    return rc;
+    return sample_add(&w->next, part, w->name, language, bytes, n, err);
 }
 
 /* One member. 0: go on; 1: *row is a reject; or an error. */
@@ -200,20 +218,25 @@ static int take_member(struct webdataset *w, const struct stream_member *m, stru
 {
     const char *extension = "";
     char language[CAPTION_MAX_LANGUAGE], key[MAX_KEY + 1];
-    size_t n = split_name(w->name, &extension);
+    size_t n = m->is_folder ? 0 : split_name(w->name, &extension);
     if (n == 0) return 0;
-    error_set(&w->why, ERR_DATA, "the member's name has more than %d bytes", MAX_KEY);
-    if (n > MAX_KEY) return reject(w, row, "bad-id");
+    if (n > MAX_KEY) {
+        error_set(&w->why, ERR_DATA, "the member's name has more than %d bytes", MAX_KEY);
+        return reject(w, row, "bad-id");
+    }
     enum sample_part part = sample_part_of(extension, language);
     if (part == SAMPLE_PARTS) {
         warn_once(w, extension);
         return 0;
     }
-    error_set(&w->why, ERR_DATA, "the member is a link or a device; only files are read");
-    if (!m->is_file) return reject(w, row, "unsupported-member");
+    if (!m->is_file) {
+        error_set(&w->why, ERR_DATA, "the member is a link or a device; only files are read");
+        return reject(w, row, "unsupported-member");
+    }
     memcpy(key, w->name, n);
     key[n] = '\0';
-    return add_member(w, m, key, part, language, row, err);
+    int rc = w->next.key ? 0 : sample_begin(&w->next, key, w->at, err);
+    return rc < 0 ? rc : add_member(w, m, part, language, row, err);
 }
 
 /* Is the gathered sample whole once this member follows? */
@@ -221,8 +244,8 @@ static bool ends_sample(const struct webdataset *w, const char *name)
 {
     const char *extension, *key = w->next.key;
     char language[CAPTION_MAX_LANGUAGE];
-    size_t n = split_name(name, &extension);
-    if (!key || n == 0) return false;
+    size_t n = key ? split_name(name, &extension) : 0;
+    if (n == 0) return false;
     if (strlen(key) != n || memcmp(key, name, n)) return true;
     enum sample_part part = sample_part_of(extension, language);
     return part != SAMPLE_PARTS && !sample_has_room(&w->next, part);
@@ -231,20 +254,18 @@ static bool ends_sample(const struct webdataset *w, const char *name)
 /* The next member into the gathered sample. 0: go on; 1: *row is a reject; or an error. */
 static int read_member(struct webdataset *w, struct row *row, struct error *err)
 {
-    struct stream_member m;
-    int rc = w->has_broken ? 0 : stream_member(w->stream, &m, &w->why);
+    struct stream_member m = {.name = ""};
+    int rc = stream_member(w->stream, &m, &w->why);
     if (rc == 0) {
         w->phase = LAST;
         hand_out(w);
         return 0;
     }
+    while (!strncmp(m.name, "./", 2)) m.name += 2;
     memory_free(w->name);
-    w->name = memory_string(rc > 0 ? m.name : "", err);
+    w->name = memory_string(m.name, err);
     if (!w->name) return ERR_NOMEM;
-    if (rc == ERR_DATA) {
-        w->has_broken = true;
-        return reject(w, row, ROW_BROKEN);
-    }
+    if (rc == ERR_DATA) return reject(w, row, ROW_BROKEN);
     if (rc < 0) return error_set(err, rc, "%s", w->why.text);
     w->at = m.byte_offset;
     if (ends_sample(w, w->name)) hand_out(w);
@@ -259,7 +280,7 @@ int webdataset_next(struct webdataset *w, struct row *row, struct error *err)
         if (w->phase == READING)
             rc = read_member(w, row, err);
         else if (w->phase == LAST && w->waiting && fseek(w->waiting, 0, SEEK_SET) < 0)
-            return error_errno(err, "%s: reading back captions", w->path);
+            return error_errno(err, "%s: keeping captions apart from their pictures", w->path);
         else if (w->phase == OVER)
             return 0;
         else if (w->phase == LAST)

@@ -6,12 +6,14 @@
  *   KEY.json                      captions, label, split, weight, lang: ingest/jsonrow.h
  *   KEY.cls                       the label; the caption too where there is no other
  *
- * Its id is KEY. Members may come in any order and lie apart: a sample whose picture and captions do
- * not stand together is put together by its key, the captions waiting in a temporary file. A caption
- * that stands in .txt and .json alike counts once. Other members are passed over with one warning an
- * extension; folders and hidden names without. Rows come in the order of the tar, those that waited
- * at the end. Bad rows: those of jsonrow, "too-large", "unsupported-member" (a link, a device),
- * "unsupported-format", ROW_BROKEN (the tar is cut off; its rest is lost), "bad-id".
+ * Its id is KEY, without a "./" in front. Members may come in any order and lie apart: a sample whose
+ * picture and captions do not stand together is put together by its key, the captions waiting in a
+ * temporary file (ingest/scrap.h). A caption that stands in .txt and .json alike counts once. Other
+ * members are passed over with one warning an extension; folders and hidden names without. Names of
+ * members are never opened as files. Rows come in the order of the tar, those that waited at the end.
+ * Bad rows: those of jsonrow, "too-large", "missing-image" (its picture was), "unsupported-member" (a
+ * link, a device), "bad-id", ROW_BROKEN (damage costs what stands before the next good header; a tar
+ * that is cut off ends with one).
  * Format: the webdataset library's tar convention; img2dataset writes it.
  */
 #ifndef INGEST_WEBDATASET_H

@@ -104,7 +104,8 @@ TEST(bad_lines_are_rows)
          "\"b\", \"caption\": \"x\"}\n"
          "{\"image\": \"a\", \"caption\": \"\xff\"}\n{\"image\": \"a\", \"caption\": "
          "\"a\\u0000b\"}\n{\"id\": 1.5, \"caption\": \"x\"}\n"
-         "{\"image\": \"a\", \"caption\": 3}\n{\"image\": \"ok\", \"caption\": \"ok\"}\n");
+         "{\"image\": \"a\", \"caption\": 3}\n{\"image\": \"a\", \"captions\": {\"en\": []}}\n"
+         "{\"image\": \"ok\", \"caption\": \"ok\"}\n");
     next_is_bad("bad-json", "not valid JSON", 1);
     CHECK_STR(row.record, "{\"image\": \"a\"");
     next_is_bad("bad-json", "an object", 2);
@@ -120,8 +121,9 @@ TEST(bad_lines_are_rows)
     next_is_bad("bad-json", "not valid JSON", 10);
     next_is_bad("bad-json", "not valid JSON", 11);
     next_is_bad("bad-member", "\"id\"", 12);
-    next_is_bad("missing-caption", "no member", 13);
-    next_is("ok", "", "ok", 14);
+    next_is_bad("bad-member", "a caption must be a string", 13);
+    next_is_bad("missing-caption", "no member", 14);
+    next_is("ok", "", "ok", 15);
     close_text();
 }
 
