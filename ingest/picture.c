@@ -193,7 +193,7 @@ static void turn(uint8_t *out, uint32_t out_w, uint32_t out_h, const uint8_t *in
 
 /* EXIF 2..8: mirrored, turned by 180, flipped, transposed, turned by 270, transversed, turned by 90
  * (anticlockwise). */
-static int make_upright(struct picture *p, struct error *err)
+int picture_turn(struct picture *p, struct error *err)
 {
     if (p->orientation == 1) return 0;
     int64_t w = p->width_px, h = p->height_px, last = w * h - 1;
@@ -243,7 +243,7 @@ static int decode_as(const void *bytes, size_t n, const struct picture_limits *l
 {
     *p = (struct picture){.orientation = 1, .pixels = p->pixels, .spare = p->spare};
     int rc = decode(bytes, n, limits, target_side_px, p, err);
-    if (rc == 0 && apply_orientation) rc = make_upright(p, err);
+    if (rc == 0 && apply_orientation) rc = picture_turn(p, err);
     if (rc < 0) {
         p->rgb = NULL;
         p->width_px = p->height_px = 0;

@@ -61,6 +61,8 @@ int picture_decode(const void *bytes, size_t n, const struct picture_limits *lim
 int picture_decode_towards(const void *bytes, size_t n, const struct picture_limits *limits,
                            uint32_t target_side_px, struct picture *p,
                            struct error *err) MUST_CHECK;
+/* Applies an orientation that decoding left alone; p->orientation goes on to say what the file says. */
+int picture_turn(struct picture *p, struct error *err) MUST_CHECK;
 void picture_release(struct picture *p);
 /* For the decoders: checks the size that the file claims against the limits, and keeps it. Comes before
  * anything is allocated. */

@@ -80,6 +80,23 @@ static void set_upright(uint32_t *width, uint32_t *height, uint32_t w, uint32_t 
     *height = orientation >= 5 ? w : h;
 }
 
+/* The smaller file, when the picture is larger than max_side_px. */
+static int reduce(struct reducer *r, const void *bytes, size_t n, uint32_t max_side_px,
+                  struct reduced *out, struct error *err)
+{
+    const struct picture *p = &r->picture;
+    uint32_t w = p->stored_width_px, h = p->stored_height_px, longer = w > h ? w : h;
+    set_upright(&out->width_px, &out->height_px, w, h, p->orientation);
+    set_upright(&out->new_width_px, &out->new_height_px, w, h, p->orientation);
+    if (!max_side_px || longer <= max_side_px) return 0;
+    uint32_t width = scaled(w, max_side_px, longer), height = scaled(h, max_side_px, longer);
+    int rc = make(r, bytes, n, width, height, &out->n, err);
+    if (rc < 0) return rc;
+    out->bytes = (uint8_t *)memory_copy(r->file.bytes, out->n, err);
+    set_upright(&out->new_width_px, &out->new_height_px, width, height, p->orientation);
+    return out->bytes ? 0 : ERR_NOMEM;
+}
+
 int reducer_run(struct reducer *r, const void *bytes, size_t n, const struct picture_limits *limits,
                 uint32_t max_side_px, struct reduced *out, struct error *err)
 {
@@ -90,17 +107,14 @@ int reducer_run(struct reducer *r, const void *bytes, size_t n, const struct pic
                             .has_icc = p->has_icc,
                             .n_warnings = p->n_warnings,
                             .reason = p->reason};
-    if (rc < 0) return rc;
-    uint32_t w = p->stored_width_px, h = p->stored_height_px, longer = w > h ? w : h;
-    set_upright(&out->width_px, &out->height_px, w, h, p->orientation);
-    set_upright(&out->new_width_px, &out->new_height_px, w, h, p->orientation);
-    if (!max_side_px || longer <= max_side_px) return 0;
-    uint32_t width = scaled(w, max_side_px, longer), height = scaled(h, max_side_px, longer);
-    if ((rc = make(r, bytes, n, width, height, &out->n, err)) < 0) return rc;
-    out->bytes = (uint8_t *)memory_copy(r->file.bytes, out->n, err);
-    if (!out->bytes) return ERR_NOMEM;
-    set_upright(&out->new_width_px, &out->new_height_px, width, height, p->orientation);
-    return 0;
+    if (rc == 0) rc = reduce(r, bytes, n, max_side_px, out, err);
+    if (rc == 0) rc = picture_turn(p, err);
+    if (rc == 0)
+        likeness_of(p->rgb, p->width_px, p->height_px, &out->likeness);
+    else
+        memory_free(out->bytes);
+    if (rc < 0) out->bytes = NULL;
+    return rc;
 }
 
 void reduced_release(struct reduced *out)

@@ -1,4 +1,4 @@
-/* Pictures made smaller before they are stored.
+/* Pictures looked at whole, and made smaller, before they are stored.
  *
  *     struct reducer *r = reducer_new(&err);                       // once a thread
  *     struct reduced out;
@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ingest/likeness.h"
 #include "ingest/picture.h"
 
 struct reduced {
@@ -35,6 +36,7 @@ struct reduced {
     bool has_icc;
     uint32_t n_warnings;
     const char *reason; /* set on ERR_DATA, see picture.h; static */
+    struct likeness likeness;     /* of the decoded pixels, upright */
     /* the picture as made; NULL and the sides above when it was small enough */
     uint8_t *bytes; /* owned: reduced_release */
     size_t n;

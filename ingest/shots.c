@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ingest/likeness.h"
+#include "ingest/reduce.h"
 #include "store/digest.h"
 #include "store/file.h"
 #include "store/memory.h"
@@ -18,8 +18,8 @@ struct shots {
     struct picture_limits limits;
     uint32_t max_side_px;
     int n_threads;
-    struct picture *scratch; // (n_threads)
-    struct shot *shot;       // (n)
+    struct reducer **reducers; // (n_threads)
+    struct shot *shot;         // (n)
     size_t n, capacity;
     size_t *fresh; // (n_fresh) read in this batch, to be decoded
     size_t n_fresh, fresh_capacity;
@@ -35,9 +35,11 @@ struct shots *shots_new(const struct picture_limits *limits, uint32_t max_side_p
     s->limits = *limits;
     s->max_side_px = max_side_px;
     s->n_threads = n_threads;
-    s->scratch = memory_array((uint64_t)n_threads, sizeof *s->scratch, MEMORY_MAX_SMALL, err);
-    if (s->scratch) return s;
-    memory_free(s);
+    s->reducers = memory_array((uint64_t)n_threads, sizeof *s->reducers, MEMORY_MAX_SMALL, err);
+    bool ok = s->reducers;
+    for (int i = 0; ok && i < n_threads; i++) ok = (s->reducers[i] = reducer_new(err)) != NULL;
+    if (ok) return s;
+    shots_free(s);
     return NULL;
 }
 
@@ -65,8 +67,8 @@ void shots_free(struct shots *s)
     forget_all(s);
     memory_free(s->shot);
     memory_free(s->fresh);
-    for (int i = 0; i < s->n_threads; i++) picture_release(&s->scratch[i]);
-    memory_free(s->scratch);
+    for (int i = 0; s->reducers && i < s->n_threads; i++) reducer_free(s->reducers[i]);
+    memory_free(s->reducers);
     memory_free(s);
 }
 
@@ -174,42 +176,62 @@ int shots_hold(struct shots *s, const char *name, const void *bytes, size_t n,
     return rc < 0 || !is_due ? rc : hold(s, &s->shot[*index], bytes, n, corpus, err);
 }
 
-/* Fills in what the picture is. Reads and writes nothing but its shot; p is the thread's own. */
-static int decode_one(struct shot *shot, const struct picture_limits *limits, struct picture *p)
+/* What the reducer saw of the picture, and its smaller file where it made one. */
+static void fill(struct shot *shot, struct reduced *r)
+{
+    struct corpus_image *image = &shot->image;
+    image->width_px = r->new_width_px;
+    image->height_px = r->new_height_px;
+    image->format = r->format;
+    image->orientation = r->orientation;
+    image->has_icc = r->has_icc;
+    image->n_warnings = r->n_warnings < UINT8_MAX ? (uint8_t)r->n_warnings : UINT8_MAX;
+    image->has_likeness = true;
+    image->likeness = r->likeness;
+    if (!r->bytes) return;
+    image->is_reduced = true;
+    image->came_width_px = r->width_px;
+    image->came_height_px = r->height_px;
+    image->came_format = r->format;
+    image->format = IMAGE_JPEG;
+    digest_of(r->bytes, r->n, image->stored_key);
+    memory_free(shot->bytes);
+    shot->bytes = (char *)r->bytes;
+    shot->n = r->n;
+    r->bytes = NULL;
+}
+
+/* Fills in what the picture is. Reads and writes nothing but its shot; r is the thread's own. */
+static int decode_one(struct shot *shot, const struct shots *s, struct reducer *r)
 {
     struct error why = {0};
-    struct corpus_image *image = &shot->image;
-    int rc = picture_decode(shot->bytes, shot->n, limits, true, p, &why);
-    if (rc == ERR_DATA) return refuse(shot, p->reason, why.text, &why);
-    if (rc < 0) return rc;
-    image->width_px = p->width_px;
-    image->height_px = p->height_px;
-    image->format = p->format;
-    image->orientation = p->orientation;
-    image->has_icc = p->has_icc;
-    image->n_warnings = p->n_warnings < UINT8_MAX ? (uint8_t)p->n_warnings : UINT8_MAX;
-    image->has_likeness = true;
-    likeness_of(p->rgb, p->width_px, p->height_px, &image->likeness);
-    return 0;
+    struct reduced seen;
+    int rc = reducer_run(r, shot->bytes, shot->n, &s->limits, s->max_side_px, &seen, &why);
+    if (rc == ERR_DATA) return refuse(shot, seen.reason, why.text, &why);
+    if (rc == 0) fill(shot, &seen);
+    return rc;
 }
 
 int shots_decode(struct shots *s, struct error *err)
 {
     int rc = 0, n = (int)s->n_fresh;
-    struct shot *shot = s->shot;
-    struct picture *scratch = s->scratch;
-    const size_t *fresh = s->fresh;
-    const struct picture_limits *limits = &s->limits;
-#pragma omp parallel for default(none) shared(shot, fresh, limits, n, scratch) reduction(min       \
-                                                                                         : rc)     \
-    schedule(dynamic, 1) num_threads(s->n_threads)
+#pragma omp parallel for default(none) shared(s, n) reduction(min                                  \
+                                                              : rc) schedule(dynamic, 1)           \
+    num_threads(s->n_threads)
     for (int i = 0; i < n; i++) {
-        int one = decode_one(&shot[fresh[i]], limits, &scratch[omp_get_thread_num()]);
+        int one = decode_one(&s->shot[s->fresh[i]], s, s->reducers[omp_get_thread_num()]);
         if (one < rc) rc = one;
     }
-    for (size_t i = 0; i < s->n_fresh; i++)
-        if (shot[fresh[i]].reason) drop_bytes(s, &shot[fresh[i]]);
     s->n_fresh = 0;
+    s->n_bytes = 0; /* some were let go, some became fewer */
+    for (size_t i = 0; i < s->n; i++) {
+        struct shot *shot = &s->shot[i];
+        if (shot->reason) {
+            memory_free(shot->bytes);
+            shot->bytes = NULL;
+        }
+        if (shot->bytes) s->n_bytes += shot->n;
+    }
     return rc < 0 ? error_set(err, rc, "out of memory while decoding pictures") : 0;
 }
 
