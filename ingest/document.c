@@ -142,7 +142,8 @@ int document_array(struct document *d, const char *name, struct error *err)
         if (ok && found) {
             d->is_first = true;
             d->is_over = false;
-            return take(d, '[');
+            if (take(d, '[')) return 1;
+            if (d->at < d->n) return 0;
         }
         ok = ok && skip_value(d);
     }

@@ -13,8 +13,9 @@
  * library. One owner, one thread.
  * Errors: ERR_NOT_FOUND, ERR_USAGE (a folder), ERR_IO, ERR_NOMEM; ERR_DATA when the file is packed in a
  * way that is not read (xz, zip, ...), or when the stream is cut off or broken: what was read before is
- * good, and nothing more can be had. A compressed stream with anything but zeros behind its end, and a
- * tar without its end mark (blocks of zeros), are taken for cut off.
+ * good, and nothing more can be had, not even what stands less than 128 KiB before the break. A
+ * compressed stream with anything but zeros behind its end, and a tar without its end mark (blocks of
+ * zeros), are taken for cut off.
  */
 #ifndef INGEST_STREAM_H
 #define INGEST_STREAM_H

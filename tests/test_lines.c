@@ -1,8 +1,7 @@
 /* A text file line by line: ends of lines, marks, places, and a line too long to keep. */
 #include "ingest/lines.h"
 
-#include "store/memory.h"
-#include "tests/scratch.h"
+#include "tests/packkit.h"
 
 static struct error err;
 
@@ -77,6 +76,109 @@ TEST(what_is_no_text_file)
     CHECK_OK(lines_open(&l, scratch_bytes(&s, "empty", "", 0), &err), &err);
     CHECK_EQ(lines_next(&l, &err), 0);
     lines_close(&l);
+    scratch_remove(&s);
+}
+
+/* Long lines of their own number, so that every block ends inside one. */
+static struct pack numbered(size_t n_lines, size_t width)
+{
+    struct pack p = {0};
+    for (size_t i = 1; i <= n_lines; i++) pack_text(&p, "%0*zu\r\n", (int)(width + i % 7), i);
+    return p;
+}
+
+static void line_is(struct lines *l, size_t number, size_t width)
+{
+    char want[2000];
+    snprintf(want, sizeof want, "%0*zu", (int)(width + number % 7), number);
+    CHECK_EQ(lines_next(l, &err), 1);
+    CHECK_STR(l->text, want);
+    CHECK_EQ(l->line, number);
+}
+
+TEST(what_is_kept_comes_again)
+{
+    struct scratch s;
+    scratch_make(&s);
+    struct pack p = numbered(1500, 1000); /* 1.5 MB: some 23 blocks */
+    struct pack gz = pack_gzip(p.bytes, p.n);
+    const struct pack *texts[] = {&p, &gz};
+    for (int i = 0; i < 2; i++) {
+        struct lines l;
+        const char *path = scratch_bytes(&s, "m", texts[i]->bytes, texts[i]->n);
+        CHECK_OK(lines_open(&l, path, &err), &err);
+        line_is(&l, 1, 1000);
+        for (size_t from = 1; from < 1400; from += 97) {
+            lines_keep(&l);
+            for (size_t k = 1; k <= 140 && from + k <= 1500; k++) line_is(&l, from + k, 1000);
+            lines_rewind(&l);
+            lines_keep(&l);
+            for (size_t k = 1; k <= 97; k++) line_is(&l, from + k, 1000);
+            lines_drop(&l);
+            lines_rewind(&l); /* nothing is kept: nothing happens */
+        }
+        CHECK(l.capacity < 1 << 20); /* what is dropped is let go */
+        lines_close(&l);
+    }
+    pack_free(&gz);
+    pack_free(&p);
+    scratch_remove(&s);
+}
+
+TEST(a_broken_stream_ends_with_a_line_that_says_so)
+{
+    struct scratch s;
+    scratch_make(&s);
+    struct pack p = numbered(20000, 20), gz = pack_gzip(p.bytes, p.n);
+    struct lines l;
+    CHECK_OK(lines_open(&l, scratch_bytes(&s, "cut.gz", gz.bytes, gz.n - 1), &err), &err);
+    size_t n = 0;
+    uint64_t at = 0;
+    while (lines_next(&l, &err) == 1 && !l.broken) {
+        CHECK_EQ(l.byte_offset, at);
+        at += l.n + 2;
+        n++;
+        if (n == 18000) lines_keep(&l);
+    }
+    CHECK(n > 18000 && n < 20000); /* the block that breaks is not given */
+    CHECK_EQ(l.line, n + 1);
+    CHECK(l.byte_offset > p.n - (128 << 10));
+    size_t n_before = n;
+    CHECK_STR(l.text, "");
+    CHECK_HAS(l.broken, "cut.gz: cut off or broken");
+    lines_rewind(&l);
+    CHECK(l.broken == NULL);
+    for (n = 18000; lines_next(&l, &err) == 1 && !l.broken; n++) {}
+    CHECK_EQ(n, n_before);
+    CHECK(l.broken != NULL); /* said again */
+    CHECK_EQ(lines_next(&l, &err), 0);
+    lines_close(&l);
+    pack_free(&gz);
+    pack_free(&p);
+    scratch_remove(&s);
+}
+
+TEST(ends_of_all_kinds)
+{
+    const struct {
+        const char *text;
+        size_t n, n_lines, last; /* bytes of the last line */
+    } cases[] = {{"\n", 1, 1, 0},           {"\r\n", 2, 1, 0},
+                 {"\r", 1, 1, 0},           {"a\rb", 3, 1, 3},
+                 {"a\r\r\n", 4, 1, 2},      {"a\n\r\n\n", 5, 3, 0},
+                 {"\xef\xbb\xbf", 3, 0, 0}, {"\xef\xbb\xbf\n", 4, 1, 0},
+                 {"\xef\xbb", 2, 1, 2},     {"\n\xef\xbb\xbf", 4, 2, 3}};
+    struct scratch s;
+    scratch_make(&s);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct lines l;
+        size_t n = 0, last = 0;
+        CHECK_OK(lines_open(&l, scratch_bytes(&s, "m", cases[i].text, cases[i].n), &err), &err);
+        for (; lines_next(&l, &err) == 1; n++) last = l.n;
+        if (n != cases[i].n_lines || last != cases[i].last)
+            CHECK_FAIL("case %zu: %zu lines, %zu bytes in the last", i, n, last);
+        lines_close(&l);
+    }
     scratch_remove(&s);
 }
 
