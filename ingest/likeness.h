@@ -3,7 +3,7 @@
  *     struct likeness a, b;
  *     likeness_of(p.rgb, p.width_px, p.height_px, &a);
  *     ...
- *     if (likeness_distance(&a, &b) <= 20) ...             // near-duplicates; see ingest/twins.h
+ *     if (likeness_distance(&a, &b) <= 18) ...             // near-duplicates; see ingest/twins.h
  *
  * hash: the DCT hash of Zauner, "Implementation and Benchmarking of Perceptual Image Hash
  * Functions" (2010): the grey picture averaged over 32x32 areas (of 8 rows each, at even distances:

@@ -63,7 +63,7 @@ struct search {
 
 struct twins_options twins_defaults(void)
 {
-    return (struct twins_options){.max_distance = 20};
+    return (struct twins_options){.max_distance = 18};
 }
 
 /* __builtin_popcountll calls a function unless the machine is known to have the instruction. */
