@@ -20,7 +20,9 @@ stage_distill() {
         --batch-text 64 --checkpoint-every 7
 }
 stage_align() { exec ./clipstill align "$1/c" --init "$1/s1" --out "$1/s2" --epochs 1 --max-steps 60 --batch 32 --checkpoint-every 3; }
+stage_retag() { exec ./clipstill retag "$1/c" --assign-splits 80/10/10 --set-lang auto; }
 undo_ingest() { rm -rf "$1/c"; }
+undo_retag() { ./clipstill retag "$1/c" --set-split train --set-lang de; }
 undo_featurize() { rm -rf "$1/c/features"; }
 undo_distill() { rm -rf "$1/s1"; }
 undo_align() { rm -rf "$1/s2"; }
@@ -86,11 +88,18 @@ mkdir "$tmp/bulk"
 printf 'image\tcaption\n' >"$tmp/bulk/m.tsv"
 for i in $(seq 2600); do
     { cat tests/golden/preprocess/inputs/photo_00.jpg; echo "$i"; } >"$tmp/bulk/$i.jpg"
+    echo "picture $i" >"$tmp/bulk/$i.txt"
     printf '%d.jpg\tpicture %d\n' "$i" "$i"
 done >>"$tmp/bulk/m.tsv"
 sources=("$tmp/bulk/m.tsv")
-round bulk ingest
-rm -rf "$tmp/bulk"
+round bulk ingest retag
+# the same as a tar, pictures first and their captions behind all of them, and a member that is cut off
+(cd "$tmp/bulk" && rm m.tsv && find . -name '*.jpg' | sort >../names && find . -name '*.txt' | sort >>../names && tar cf ../bulk.tar -T ../names)
+head -c -6000 "$tmp/bulk.tar" >"$tmp/cut.tar"
+rm -rf "$tmp/bulk" "$tmp/bulk.tar"
+sources=("$tmp/cut.tar")
+round tar ingest
+rm "$tmp/cut.tar"
 if [ -e ../shared/data/clothing/pairs.tsv ]; then
     sources=(../shared/data/clothing/pairs.tsv)
     round clothing ingest featurize
