@@ -293,6 +293,32 @@ static int check(const struct twins_options *o, size_t n, struct error *err)
     return 0;
 }
 
+/* Makes room; s may be released after an error. */
+static int search_init(struct search *s, const struct twins_options *o, uint32_t n_entries,
+                       struct error *err)
+{
+    s->max_distance = o->max_distance;
+    s->n_threads = o->n_threads > 0 ? o->n_threads : omp_get_max_threads();
+    plan(s);
+    s->buffers = memory_array(SHARES * SHARE_EDGES, sizeof *s->buffers, MEMORY_MAX_SMALL, err);
+    if (!s->buffers) return ERR_NOMEM;
+    for (int i = 0; i < SHARES; i++) s->share[i].edges = s->buffers + (size_t)i * SHARE_EDGES;
+    int rc = make_nodes(&s->nodes, s->entries, n_entries, err);
+    return rc < 0 ? rc : forest_init(&s->forest, s->nodes.n, err);
+}
+
+static void search_release(struct search *s)
+{
+    if (!s) return;
+    forest_release(&s->forest);
+    memory_free(s->nodes.first);
+    memory_free(s->nodes.hash);
+    memory_free(s->nodes.number);
+    memory_free(s->nodes.start);
+    memory_free(s->buffers);
+    memory_free(s);
+}
+
 int twins_find(const struct likeness *l, const uint8_t *known, size_t n,
                const struct twins_options *o, uint32_t *group, struct twins_counts *counts,
                twins_edge *edge, void *ctx, struct error *err)
@@ -308,13 +334,8 @@ int twins_find(const struct likeness *l, const uint8_t *known, size_t n,
     if (rc < 0) goto done;
     rc = ERR_NOMEM;
     if (!(s = memory_array(1, sizeof *s, MEMORY_MAX_SMALL, err))) goto done;
-    s->l = l, s->entries = entries, s->max_distance = o->max_distance;
-    s->n_threads = o->n_threads > 0 ? o->n_threads : omp_get_max_threads();
-    s->buffers = memory_array(SHARES * SHARE_EDGES, sizeof *s->buffers, MEMORY_MAX_SMALL, err);
-    if (!s->buffers || make_nodes(&s->nodes, entries, n_entries, err) < 0) goto done;
-    if (forest_init(&s->forest, s->nodes.n, err) < 0) goto done;
-    for (int i = 0; i < SHARES; i++) s->share[i].edges = s->buffers + (size_t)i * SHARE_EDGES;
-    plan(s);
+    s->l = l, s->entries = entries;
+    if (search_init(s, o, n_entries, err) < 0) goto done;
     for (int b = 0; b < BANDS; b++) {
         if (s->radius[b] < 0) continue;
         sort_into_buckets(&s->nodes, entries, b);
@@ -329,15 +350,7 @@ int twins_find(const struct likeness *l, const uint8_t *known, size_t n,
     rc = edge ? tell_edges(s, c.n_grouped - c.n_groups, edge, ctx, err) : 0;
     if (rc == 0 && counts) *counts = c;
 done:
-    if (s) {
-        forest_release(&s->forest);
-        memory_free(s->nodes.first);
-        memory_free(s->nodes.hash);
-        memory_free(s->nodes.number);
-        memory_free(s->nodes.start);
-        memory_free(s->buffers);
-    }
-    memory_free(s);
+    search_release(s);
     memory_free(smallest);
     memory_free(size);
     memory_free(entries);
