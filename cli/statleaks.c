@@ -47,7 +47,7 @@ static int list_pairs(struct corpus *c, const struct leaks *l, struct json *pair
         if (rc == 0) rc = picture_json(c, l, e->b, &b, err);
         json_set(pair, "a", a);
         json_set(pair, "b", b);
-        json_set_int(pair, "bits", e->bits);
+        json_set_int(pair, "distance", e->distance);
         json_push(pairs, pair);
         if (rc < 0) return rc;
     }
@@ -99,9 +99,10 @@ void statleaks_print(const struct json *answer)
                json_int(json_get(j, "without_likeness"), 0));
     for (size_t i = 0; i < json_size(pairs); i++) {
         const struct json *p = json_at(pairs, i), *a = json_get(p, "a"), *b = json_get(p, "b");
-        printf("  %.16s %-10s %.16s %-10s %2" PRId64 " bits\n", json_text(json_get(a, "image"), ""),
-               json_text(json_get(a, "splits"), ""), json_text(json_get(b, "image"), ""),
-               json_text(json_get(b, "splits"), ""), json_int(json_get(p, "bits"), 0));
+        printf("  %.16s %-10s %.16s %-10s %2" PRId64 " apart\n",
+               json_text(json_get(a, "image"), ""), json_text(json_get(a, "splits"), ""),
+               json_text(json_get(b, "image"), ""), json_text(json_get(b, "splits"), ""),
+               json_int(json_get(p, "distance"), 0));
     }
     if (json_size(pairs))
         printf(

@@ -6,13 +6,13 @@
 #include "ingest/picture.h"
 #include "store/memory.h"
 
-static int keep_edge(void *context, uint32_t a, uint32_t b, int bits)
+static int keep_edge(void *context, uint32_t a, uint32_t b, int distance)
 {
     struct leaks *l = context;
     if (memory_grow(&l->edges, &l->edges_capacity, l->n_edges + 1, sizeof *l->edges,
                     MEMORY_MAX_TENSOR, NULL) < 0)
         return ERR_NOMEM;
-    l->edges[l->n_edges++] = (struct leaks_edge){a, b, bits};
+    l->edges[l->n_edges++] = (struct leaks_edge){a, b, distance};
     return 0;
 }
 

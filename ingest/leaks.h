@@ -19,7 +19,7 @@
 
 struct leaks_edge {
     uint32_t a, b; /* images, twins of each other */
-    int bits;      /* between their hashes */
+    int distance;  /* of their likenesses */
 };
 
 struct leaks {
