@@ -5,7 +5,7 @@
  * that a truncated file is seen as such, and not filled with grey. It hands the bytes over in
  * Pillow's blocks, although they all lie in memory: once the last row is there, what the library still
  * finds wrong counts only as far as the block at hand goes. So a baseline file that lacks nothing
- * but its end marker is whole. Every exit of the library through error_exit comes back by
+ * but its end marker may be whole. Every exit of the library through error_exit comes back by
  * longjmp to jpeg_decode, which alone frees. */
 #include "ingest/jpeg.h"
 

@@ -1,7 +1,7 @@
 /* Pictures: every decoded pixel against the golden digests (equal, no tolerance), truncation at every kind of
  * length, headers that lie, orientation, recognition.
  *
- * covers: jpeg jpeghead png pngchunk webp zstream
+ * covers: jpeg
  */
 #include "ingest/picture.h"
 
