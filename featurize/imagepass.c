@@ -19,6 +19,7 @@ struct imagepass {
     const struct report *report;
     struct runner *runner;     /* made when something is missing */
     struct resizer **resizers; // (n_threads)
+    struct picture *pictures;  // (n_threads)
     int n_threads, batch;
     size_t picture;              /* bytes of one view: S * S * 3 */
     uint64_t *missing;           // (n_views, batch) bit k: tap k
@@ -49,7 +50,9 @@ static int init(struct imagepass *p, struct error *err)
     p->pixels = memory_array(n * views, p->picture, MEMORY_MAX_TENSOR, err);
     p->packed = memory_array(n, p->picture, MEMORY_MAX_TENSOR, err);
     p->has = memory_array(n, 1, MEMORY_MAX_SMALL, err);
-    if (!p->resizers || !p->missing || !p->pixels || !p->packed || !p->has) return ERR_NOMEM;
+    p->pictures = memory_array((uint64_t)p->n_threads, sizeof *p->pictures, MEMORY_MAX_SMALL, err);
+    if (!p->pictures || !p->resizers || !p->missing || !p->pixels || !p->packed || !p->has)
+        return ERR_NOMEM;
     for (int t = 0; t < p->n_threads; t++)
         if (!(p->resizers[t] = resizer_new(err))) return ERR_NOMEM;
     for (int k = 0; k < p->ts->n; k++) {
@@ -64,6 +67,8 @@ static void release(struct imagepass *p)
 {
     runner_close(p->runner);
     for (int t = 0; p->resizers && t < p->n_threads; t++) resizer_free(p->resizers[t]);
+    for (int t = 0; p->pictures && t < p->n_threads; t++) picture_release(&p->pictures[t]);
+    memory_free(p->pictures);
     for (int k = 0; k < p->ts->n; k++) memory_free(p->out[k]);
     memory_free(p->resizers);
     memory_free(p->missing);
@@ -112,21 +117,20 @@ static int find_missing(struct imagepass *p, int n, struct error *err)
 }
 
 /* Decodes picture i once and cuts the views that are missing. */
-static int prepare(struct imagepass *p, int i, struct resizer *r, struct error *err)
+static int prepare(struct imagepass *p, int i, int thread, struct error *err)
 {
-    struct picture pic = {0};
+    struct picture *pic = &p->pictures[thread];
     struct picture_limits limits = picture_limits_default();
     int rc = picture_decode(p->bytes[i], p->n_bytes[i], &limits,
-                            p->model->preprocess.apply_orientation, &pic, err);
+                            p->model->preprocess.apply_orientation, pic, err);
     for (uint32_t v = 0; v < p->o->n_views && rc == 0; v++) {
         size_t at = (size_t)v * (size_t)p->batch + (size_t)i;
         if (!p->missing[at]) continue;
-        struct view_box box = view_of(&p->o->plan, p->key[i], v, pic.width_px, pic.height_px);
-        rc = preprocess_u8(&p->model->preprocess, r, pic.rgb, (int)pic.width_px, (int)pic.height_px,
-                           &box, preprocess_side(&p->model->preprocess),
+        struct view_box box = view_of(&p->o->plan, p->key[i], v, pic->width_px, pic->height_px);
+        rc = preprocess_u8(&p->model->preprocess, p->resizers[thread], pic->rgb, (int)pic->width_px,
+                           (int)pic->height_px, &box, preprocess_side(&p->model->preprocess),
                            p->pixels + at * p->picture, err);
     }
-    picture_release(&pic);
     return rc;
 }
 
@@ -136,8 +140,7 @@ static int prepare_all(struct imagepass *p, int n, struct error *err)
 #pragma omp parallel for default(none) num_threads(p->n_threads) schedule(dynamic, 1) shared(p, n)
     for (int i = 0; i < n; i++) {
         p->error[i] = (struct error){0};
-        if (p->bytes[i])
-            p->error[i].code = prepare(p, i, p->resizers[omp_get_thread_num()], &p->error[i]);
+        if (p->bytes[i]) p->error[i].code = prepare(p, i, omp_get_thread_num(), &p->error[i]);
     }
     for (int i = 0; i < n; i++) {
         if (p->error[i].code == 0) continue;

@@ -12,6 +12,8 @@
 #include "ingest/webp.h"
 #include "store/memory.h"
 
+#define MAX_KEPT_BYTES ((size_t)1 << 27)
+
 struct magic {
     const char *name;
     uint16_t at, n;
@@ -145,10 +147,12 @@ enum corpus_image_format picture_sniff(const void *bytes, size_t n, const char *
     return IMAGE_NONE;
 }
 
-/* Room for that many pixels; the old content is not kept. */
+/* Room for that many pixels; the old content is not kept. A buffer that one very large picture has needed
+ * is given back by the next small one. */
 static uint8_t *reserve(struct picture_buffer *b, uint64_t n_pixels, struct error *err)
 {
-    if (b->bytes && n_pixels * 3 <= b->capacity) return b->bytes;
+    bool too_large = b->capacity > MAX_KEPT_BYTES && n_pixels * 3 < b->capacity / 4;
+    if (b->bytes && n_pixels * 3 <= b->capacity && !too_large) return b->bytes;
     memory_free(b->bytes);
     b->bytes = memory_array(n_pixels, 3, MEMORY_MAX_TENSOR, err);
     b->capacity = b->bytes ? n_pixels * 3 : 0;

@@ -5,12 +5,19 @@
  *     picture_release(&p);
  *
  * Recognised by content, never by name: JPEG, PNG, WebP; another known format is refused by name.
- * Pixels equal Pillow 9.4's convert("RGB") after ImageOps.exif_transpose, except 16-bit grey, which
- * keeps the high byte, and orientations written in XMP alone. Alpha is dropped, CMYK/YCCK taken as
- * inverted (Adobe). Sizes are checked before anything is decoded or allocated. A picture that
- * Pillow refuses (truncated) is refused.
+ * A file is accepted or refused as Pillow 9.4 does with Image.open, ImageOps.exif_transpose and
+ * convert("RGB"), with equal pixels: cut files are refused, damage that libjpeg forgives is forgiven
+ * and counted, alpha is dropped and not blended, CMYK/YCCK is taken as inverted (Adobe), profiles are
+ * not applied, the first frame of an animation or MPO counts. It differs on purpose in this:
+ * - 16-bit grey keeps its high byte (Pillow clips it to 255);
+ * - the limits below are checked before anything is decoded or allocated; scans times pixels of a
+ *   JPEG, and texts and profiles of a PNG beyond 256 MiB in all, are limited as well;
+ * - a picture that is to be turned is read even if another tag of its EXIF has a type that it must not
+ *   have (a resolution as text, say): Pillow fails to write the EXIF block anew;
+ * - frame headers that contradict each other (two IHDR, two SOF) are refused where Pillow mixes them.
+ *
  * A struct picture keeps its buffers from one picture to the next, so that a loop over files neither
- * allocates nor touches fresh memory once they have grown to the largest.
+ * allocates nor touches fresh memory once they have grown to the largest (128 MiB are kept at most).
  * Threading: any thread, one struct picture each. Errors: ERR_DATA with err.text, and a stable reason word
  * in picture.reason.
  */

@@ -33,6 +33,7 @@ struct pixels {
     struct work *work;
     int n_work;
     struct resizer **resizer; /* one a thread */
+    struct picture *picture;  /* one a thread */
     int n_resizers;
 };
 
@@ -50,7 +51,8 @@ int pixels_open(struct pixels **out, const struct pixels_options *o, struct erro
     p->ready = memory_array(p->n_slots, 1, MEMORY_MAX_TENSOR, err);
     p->n_resizers = omp_get_max_threads();
     p->resizer = memory_array((uint64_t)p->n_resizers, sizeof *p->resizer, MEMORY_MAX_SMALL, err);
-    int rc = p->slots && p->ready && p->resizer ? 0 : ERR_NOMEM;
+    p->picture = memory_array((uint64_t)p->n_resizers, sizeof *p->picture, MEMORY_MAX_SMALL, err);
+    int rc = p->slots && p->ready && p->resizer && p->picture ? 0 : ERR_NOMEM;
     for (int i = 0; i < p->n_resizers && rc == 0; i++) {
         p->resizer[i] = resizer_new(err);
         if (!p->resizer[i]) rc = ERR_NOMEM;
@@ -67,6 +69,8 @@ void pixels_close(struct pixels *p)
 {
     if (!p) return;
     for (int i = 0; p->resizer && i < p->n_resizers; i++) resizer_free(p->resizer[i]);
+    for (int i = 0; p->picture && i < p->n_resizers; i++) picture_release(&p->picture[i]);
+    memory_free(p->picture);
     memory_free(p->resizer);
     memory_free(p->slots);
     memory_free(p->ready);
@@ -109,20 +113,19 @@ static int plan(struct pixels *p, int n, const struct pixels_want *want, struct 
     return 0;
 }
 
-static int decode(struct pixels *p, struct resizer *r, const struct pixels_want *want,
-                  struct work *w)
+static int decode(struct pixels *p, int thread, const struct pixels_want *want, struct work *w)
 {
-    struct picture picture = {0};
+    struct picture *picture = &p->picture[thread];
     struct picture_limits limits = picture_limits_default();
-    int rc = picture_decode(w->bytes, w->n, &limits, p->o.preprocess.apply_orientation, &picture,
+    int rc = picture_decode(w->bytes, w->n, &limits, p->o.preprocess.apply_orientation, picture,
                             &w->error);
     if (rc == 0) {
-        struct view_box box = view_of(&p->o.plan, want->key, want->view, picture.width_px,
-                                      picture.height_px);
-        rc = preprocess_u8(&p->o.preprocess, r, picture.rgb, (int)picture.width_px,
-                           (int)picture.height_px, &box, w->side, w->source, &w->error);
+        struct view_box box = view_of(&p->o.plan, want->key, want->view, picture->width_px,
+                                      picture->height_px);
+        rc = preprocess_u8(&p->o.preprocess, p->resizer[thread], picture->rgb,
+                           (int)picture->width_px, (int)picture->height_px, &box, w->side,
+                           w->source, &w->error);
     }
-    picture_release(&picture);
     if (rc < 0) error_prefix(&w->error, "image number %u of the corpus: ", want->number);
     return rc;
 }
@@ -168,7 +171,7 @@ int pixels_fill(struct pixels *p, int n, const struct pixels_want *want, uint8_t
     schedule(dynamic, 1)
     for (int i = 0; i < n; i++)
         if (p->work[i].bytes)
-            p->work[i].rc = decode(p, p->resizer[omp_get_thread_num()], &want[i], &p->work[i]);
+            p->work[i].rc = decode(p, omp_get_thread_num(), &want[i], &p->work[i]);
     for (int i = 0; i < n; i++) {
         if (p->work[i].rc == 0) continue;
         if (err) *err = p->work[i].error;
