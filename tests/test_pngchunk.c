@@ -316,6 +316,69 @@ TEST(palettes)
     RGB_IS('a', 'b', 'c', 'd', 'e', 'f', 'a', 'b', 'c', 'a', 'b', 'c');
 }
 
+struct bits {
+    uint8_t *out;
+    size_t n;
+};
+
+/* count bits, the highest first: a Huffman code. */
+static void put_code(struct bits *b, unsigned code, int count)
+{
+    for (int i = count - 1; i >= 0; i--, b->n++)
+        b->out[b->n / 8] |= (uint8_t)((code >> i & 1) << (b->n % 8));
+}
+
+/* A stream of n_runs * 258 + 1 zeros, 159 times as small; its checksum is missing, which no one minds. */
+static size_t deflate_zeros(uint8_t *out, int n_runs)
+{
+    memset(out, 0, 7000);
+    out[0] = 0x78;
+    out[1] = 0x01;
+    struct bits b = {out, 16};
+    put_code(&b, 6, 3);    /* the last block, with fixed codes */
+    put_code(&b, 0x30, 8); /* a zero */
+    for (int i = 0; i < n_runs; i++) {
+        put_code(&b, 0xc5, 8); /* 258 times what stands */
+        put_code(&b, 0, 5);    /* one back */
+    }
+    put_code(&b, 0, 7);
+    return (b.n + 7) / 8;
+}
+
+/* Profiles are no texts, whose sum Pillow limits; a file of 2 MB could ask for hours of inflating. */
+TEST(profiles_are_bounded_in_all)
+{
+    uint8_t body[8000] = "n\0";
+    size_t n_body = 3 + deflate_zeros(body + 3, 4064);
+    for (int count = 200; count <= 280; count += 80) {
+        begin();
+        for (int i = 0; i < count; i++) chunk("iCCP", body, n_body);
+        pixels();
+        CHECK_EQ(judge(), count == 200 ? 0 : ERR_DATA);
+    }
+    CHECK_HAS(err.text, "256 MiB");
+    begin();
+    chunk("iCCP", body, 3 + deflate_zeros(body + 3, 4065));
+    pixels();
+    IS_REFUSED("1 MiB");
+}
+
+/* Pixels are inflated no further than the last row. */
+TEST(pixels_are_bounded_by_the_picture)
+{
+    uint8_t body[8000];
+    signature();
+    header(60000, 2, 8, GREY);
+    chunk("IDAT", body, deflate_zeros(body, 4064));
+    IS_ACCEPTED();
+    CHECK_EQ(p.rgb[60000 * 2 * 3 - 1], 0);
+    signature();
+    chunk("IHDR", "\0\0\xff\xdc\0\0\xff\xdc\x08\2\0\0\0", 13);
+    chunk("IDAT", body, deflate_zeros(body, 4064));
+    IS_REFUSED("65500 x 65500");
+    CHECK_STR(p.reason, "too-large");
+}
+
 static void frame(uint32_t sequence, uint32_t w, uint32_t h, uint32_t left, uint32_t top)
 {
     uint8_t b[26] = {0};
