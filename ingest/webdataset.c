@@ -31,6 +31,8 @@ struct webdataset {
     size_t n_warned;
     char *name;  /* of the member; owned */
     uint64_t at; /* its header */
+    struct stream_member member;
+    bool has_member; /* it waits until the rows before it are handed out */
     struct error why;
     char record[ROW_SHOWN + 1];
 };
@@ -212,10 +214,11 @@ static int add_member(struct webdataset *w, const struct stream_member *m, enum 
     return sample_add(&w->next, part, w->name, language, bytes, n, err);
 }
 
-/* One member. 0: go on; 1: *row is a reject; or an error. */
-static int take_member(struct webdataset *w, const struct stream_member *m, struct row *row,
-                       struct error *err)
+/* The member that was read. 0: go on; 1: *row is a reject; or an error. */
+static int take_member(struct webdataset *w, struct row *row, struct error *err)
 {
+    const struct stream_member *m = &w->member;
+    w->has_member = false;
     const char *extension = "";
     char language[CAPTION_MAX_LANGUAGE], key[MAX_KEY + 1];
     size_t n = m->is_folder ? 0 : split_name(w->name, &extension);
@@ -251,7 +254,7 @@ static bool ends_sample(const struct webdataset *w, const char *name)
     return part != SAMPLE_PARTS && !sample_has_room(&w->next, part);
 }
 
-/* The next member into the gathered sample. 0: go on; 1: *row is a reject; or an error. */
+/* The next member, which may end the gathered sample. 0: go on; 1: *row is a reject; or an error. */
 static int read_member(struct webdataset *w, struct row *row, struct error *err)
 {
     struct stream_member m = {.name = ""};
@@ -268,8 +271,11 @@ static int read_member(struct webdataset *w, struct row *row, struct error *err)
     if (rc == ERR_DATA) return reject(w, row, ROW_BROKEN);
     if (rc < 0) return error_set(err, rc, "%s", w->why.text);
     w->at = m.byte_offset;
+    w->member = m;
+    w->member.name = NULL;
+    w->has_member = true;
     if (ends_sample(w, w->name)) hand_out(w);
-    return take_member(w, &m, row, err);
+    return 0;
 }
 
 int webdataset_next(struct webdataset *w, struct row *row, struct error *err)
@@ -277,7 +283,9 @@ int webdataset_next(struct webdataset *w, struct row *row, struct error *err)
     for (;;) {
         int rc = next_row(w, row, err);
         if (rc) return rc;
-        if (w->phase == READING)
+        if (w->has_member)
+            rc = take_member(w, row, err);
+        else if (w->phase == READING)
             rc = read_member(w, row, err);
         else if (w->phase == LAST && w->waiting && fseek(w->waiting, 0, SEEK_SET) < 0)
             return error_errno(err, "%s: keeping captions apart from their pictures", w->path);

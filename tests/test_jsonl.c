@@ -1,4 +1,7 @@
-/* JSON lines: the shapes of captions, ids, and lines that are bad. */
+/* JSON lines: the shapes of captions, ids, and lines that are bad.
+ *
+ * covers: jsonrow
+ */
 #include "ingest/jsonl.h"
 
 #include "tests/scratch.h"
