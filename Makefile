@@ -7,6 +7,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 DEPS    ?= yes        # DEPS=no: never install packages
 O       ?= -O3
+FUZZ_S  ?= 120        # seconds of make fuzz-NAME
 
 .DEFAULT_GOAL := clipstill
 .DELETE_ON_ERROR:
@@ -79,11 +80,16 @@ $(build)/tests/fuzz_%: $(build)/tests/fuzz_%.c.o $(build)/tests/replay.c.o $(lib
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $< $(build)/tests/replay.c.o $(lib) $(LDLIBS) -o $@
 
+$(build)/fuzz/%: $(build)/tests/fuzz_%.c.o $(lib)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer $< $(lib) $(LDLIBS) -o $@
+
 $(build)/clipstill: $(cli_obj) $(lib)
 	$(call say,LINK,clipstill)
 	$(Q)$(CC) $(CFLAGS_ALL) $(cli_obj) $(lib) $(LDLIBS) -o $@
 
-.PRECIOUS: $(build)/%.c.o $(build)/tests/test_%
+.PRECIOUS: $(build)/%.c.o $(build)/tests/test_% $(build)/fuzz/%
 -include $(shell find $(build) -name '*.d' 2>/dev/null)
 
 .PHONY: clipstill lib deps sample-corpus sample-teacher demo test test-long bench install uninstall format readme clean help
@@ -133,6 +139,15 @@ bench: deps ## speed and memory, ratios against peers and the machine
 
 run-bench: clipstill $(bench_bin)
 	@for b in $(bench_bin); do $$b || exit 1; done
+
+fuzz-%: ## run tests/fuzz_% under libFuzzer for FUZZ_S seconds (clang); finds lie in build/fuzz/%
+	@$(MAKE) --no-print-directory CC=clang CXX=clang++ O=-O1 SAN=fuzzer-no-link,address,undefined \
+	    CFLAGS=-fno-sanitize-recover=undefined FUZZ_S=$(FUZZ_S) run-fuzz-$*
+
+run-fuzz-%: $(build)/fuzz/%
+	@mkdir -p build/fuzz/$*
+	$< -max_total_time=$(FUZZ_S) -max_len=20000 -rss_limit_mb=1024 -timeout=20 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/$*- build/fuzz/$* tests/seeds/$*
 
 t-%: $(build)/tests/test_% ## build and run one unit test: make t-codec
 	$<

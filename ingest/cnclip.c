@@ -47,12 +47,19 @@ static bool begins_like_pictures(const char *head, size_t n)
     return false;
 }
 
+static bool contains(const char *text, size_t n, const char *word)
+{
+    size_t k = strlen(word);
+    for (; n >= k; text++, n--)
+        if (!memcmp(text, word, k)) return true;
+    return false;
+}
+
 bool cnclip_matches(const char *head, size_t n)
 {
     if (begins_like_pictures(head, n)) return true;
     n = first_line(&head, n);
-    return n && *head == '{' && memmem(head, n, "\"text\"", 6) &&
-           memmem(head, n, "\"image_ids\"", 11);
+    return n && *head == '{' && contains(head, n, "\"text\"") && contains(head, n, "\"image_ids\"");
 }
 
 /* The texts are objects; whatever else the file begins with, its name aside, is a file of pictures. */

@@ -7,7 +7,7 @@
 #define TESTS_INGESTKIT_H
 
 #include "ingest/ingest.h"
-#include "tests/packkit.h"
+#include "tests/rowskit.h"
 
 #define KIT_GOLDEN "tests/golden/preprocess/inputs/"
 

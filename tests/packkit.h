@@ -12,10 +12,11 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "ingest/source.h"
 #include "store/memory.h"
-#include "tests/scratch.h"
 
 #define UNUSED __attribute__((unused))
 
@@ -129,48 +130,5 @@ UNUSED static struct pack pack_bzip2(const void *bytes, size_t n)
 {
     return pack_by(ARCHIVE_FILTER_BZIP2, bytes, n);
 }
-
-UNUSED static void row_line(struct pack *out, const struct row *r)
-{
-    if (r->reason) {
-        if (!r->message || !*r->message) CHECK_FAIL("a reject %s without a sentence", r->reason);
-        pack_text(out, "!%s\n", r->reason);
-        return;
-    }
-    pack_text(out, "%.300s|%.300s|%s|", r->image ? r->image : "", r->id ? r->id : "",
-              r->lang ? r->lang : "");
-    if (r->caption) pack_add(out, r->caption, r->n_caption);
-    pack_text(out, r->caption ? "\n" : "-\n"); /* "-": none */
-    if (r->caption && r->caption[r->n_caption]) CHECK_FAIL("no NUL behind the caption");
-}
-
-/* All rows of a source, one line each; "=code\n" when it cannot be opened, or fails. Owned. */
-UNUSED static char *rows_of(const char *path, enum source_format format, struct source_options *o)
-{
-    struct source_options all = source_defaults();
-    struct source *s = NULL;
-    struct error err = {0};
-    struct row row;
-    struct pack out = {0};
-    if (o) all = *o;
-    all.format = format;
-    pack_add(&out, "", 0);
-    int rc = source_open(&s, path, &all, NULL, &err);
-    while (rc == 0 && (rc = source_next(s, &row, &err)) > 0) {
-        row_line(&out, &row);
-        rc = 0;
-    }
-    if (rc < 0) pack_text(&out, "=%s\n", error_word(rc));
-    if (rc < 0 && !*err.text) CHECK_FAIL("an error without a sentence");
-    source_close(s);
-    return out.bytes;
-}
-
-#define ROWS(path, format, want)                                                                   \
-    do {                                                                                           \
-        char *rows_found = rows_of(path, format, NULL);                                            \
-        CHECK_STR(rows_found, want);                                                               \
-        memory_free(rows_found);                                                                   \
-    } while (0)
 
 #endif

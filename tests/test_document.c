@@ -4,7 +4,7 @@
 #include "ingest/document.h"
 
 #include "store/json.h"
-#include "tests/packkit.h"
+#include "tests/rowskit.h"
 
 static struct scratch s;
 static struct error err;

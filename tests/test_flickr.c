@@ -2,7 +2,7 @@
  */
 #include "ingest/flickr.h"
 
-#include "tests/packkit.h"
+#include "tests/rowskit.h"
 
 static struct scratch s;
 

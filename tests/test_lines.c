@@ -1,7 +1,7 @@
 /* A text file line by line: ends of lines, marks, places, and a line too long to keep. */
 #include "ingest/lines.h"
 
-#include "tests/packkit.h"
+#include "tests/rowskit.h"
 
 static struct error err;
 

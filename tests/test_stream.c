@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "ingest/scrap.h"
-#include "tests/packkit.h"
+#include "tests/rowskit.h"
 
 static struct scratch s;
 static struct error err;

@@ -5,7 +5,7 @@
  */
 #include "ingest/webdataset.h"
 
-#include "tests/packkit.h"
+#include "tests/rowskit.h"
 
 static struct scratch s;
 static struct error err;
