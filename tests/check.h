@@ -70,8 +70,9 @@ static const char *check_skipped;
 #define CHECK_HAS(a, b)                                                                            \
     do {                                                                                           \
         const char *check_a = (a), *check_b = (b);                                                 \
-        if (!strstr(check_a, check_b))                                                             \
-            CHECK_FAIL("%s should contain \"%s\": \"%s\"", #a, check_b, check_a);                  \
+        if (!check_a || !strstr(check_a, check_b))                                                 \
+            CHECK_FAIL("%s should contain \"%s\": \"%s\"", #a, check_b,                            \
+                       check_a ? check_a : "(null)");                                              \
     } while (0)
 
 #define CHECK_NEAR(a, b, tolerance)                                                                \

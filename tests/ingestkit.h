@@ -77,6 +77,7 @@ UNUSED static char *kit_dump(struct scratch *s, const char *cache)
         corpus_verify(c, NULL, NULL, NULL, &kit_error) != 0)
         CHECK_FAIL("%s", kit_error.text);
     corpus_close(c);
+    if (!p.bytes) abort();
     return p.bytes;
 }
 
@@ -96,6 +97,7 @@ UNUSED static char *kit_rejects(struct scratch *s, const char *cache)
         corpus_each_reject(c, kit_add_reject, &p, &kit_error) < 0)
         CHECK_FAIL("%s", kit_error.text);
     corpus_close(c);
+    if (!p.bytes) abort();
     return p.bytes;
 }
 

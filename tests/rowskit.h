@@ -43,6 +43,7 @@ UNUSED static char *rows_of(const char *path, enum source_format format, struct 
     if (rc < 0) pack_text(&out, "=%s\n", error_word(rc));
     if (rc < 0 && !*err.text) CHECK_FAIL("an error without a sentence");
     source_close(s);
+    if (!out.bytes) abort();
     return out.bytes;
 }
 
