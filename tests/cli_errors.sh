@@ -27,14 +27,14 @@ done
 # --- sources
 : >"$src/empty.tsv"
 printf 'image\tcaption\n' >"$src/header.tsv"
-printf 'image\ttext\nx\ty\n' >"$src/nocolumn.tsv"
+printf 'image\ttitle\nx\ty\n' >"$src/nocolumn.tsv"
 printf 'image\tcaption\nphoto_00.jpg\t\n' >"$src/allbad.tsv"
 expect "no such file" 1 "nosuch.tsv: there is no such file" clip ingest "$c" "$src/nosuch.tsv"
 expect "an empty manifest" 1 "empty.tsv: is empty" clip ingest "$c" "$src/empty.tsv"
 expect "a manifest without rows" 1 "header.tsv: has a header but no rows" clip ingest "$c" "$src/header.tsv"
-expect "a missing column" 1 "nocolumn.tsv.*no column 'caption'.*image, text" clip ingest "$c" "$src/nocolumn.tsv"
+expect "a missing column" 1 "nocolumn.tsv.*no column 'caption'.*image, title" clip ingest "$c" "$src/nocolumn.tsv"
 expect "a picture for a manifest" 1 "photo_00.jpg: is a JPEG" clip ingest "$c" "$src/photo_00.jpg"
-expect "a folder for a table" 2 "regular file" clip ingest "$c" "$src" --format tsv
+expect "a folder for a table" 2 "is a folder" clip ingest "$c" "$src" --format tsv
 expect "a class list that is none" 1 "m.tsv" clip ingest "$c" "$src/m.tsv" --classes "$src/m.tsv"
 expect "a manifest of which every record is bad" 4 "." clip ingest "$c" "$src/allbad.tsv"
 for verb in stat verify dump eval; do expect "$verb of no cache" 1 "$tmp/none" clip $verb "$tmp/none"; done
@@ -91,11 +91,11 @@ expect "a run with other settings" 1 "epochs" clip distill "$c" --init random "$
 expect "eval of a folder that is no model" 1 "$src" clip eval "$c" --model "$src"
 expect "no such set" 1 "nope.*image.final" clip export "$c" --set nope --npy "$tmp/e"
 
-other_version() { # DIR: the version in the corpus's format record becomes 2
+other_version() { # DIR: the version in the corpus's format record becomes 9
     local at
     rm -rf "$1"; cp -r "$c" "$1"
     for at in $(grep -obUaP 'clipstill corpus' "$1/corpus/data.mdb" | cut -d: -f1); do
-        printf '\002' | dd of="$1/corpus/data.mdb" bs=1 seek=$((at + 16)) conv=notrunc status=none
+        printf '\011' | dd of="$1/corpus/data.mdb" bs=1 seek=$((at + 16)) conv=notrunc status=none
     done
 }
 other_version "$tmp/v2"

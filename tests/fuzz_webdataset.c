@@ -13,7 +13,7 @@ static void mend(uint8_t *tar, size_t n)
         memcpy(size, h + 124, 12);
         memset(h + 148, ' ', 8);
         for (size_t i = 0; i < UNIT; i++) sum += h[i];
-        if (sum > 8 * ' ') snprintf((char *)h + 148, 8, "%06o", sum);
+        if (sum > 8 * ' ') snprintf((char *)h + 148, 8, "%06o", sum & 0777777);
         if (sum == 8 * ' ') memset(h + 148, 0, 8); /* zeros stay zeros */
         unsigned long content = strtoul(size, NULL, 8), left = n - at - UNIT;
         if (content > left) return;
