@@ -118,7 +118,7 @@ static int finish(struct stream *s, struct error *err)
 }
 
 /* A compressed stream that begins like one but has no whole header: libarchive takes it for text. */
-static bool is_stub(const struct stream *s)
+static bool is_cut_head(const struct stream *s)
 {
     static const char bzip2[] = "BZh.1AY&SY";
     size_t n = s->n_mark < sizeof bzip2 - 1 ? s->n_mark : sizeof bzip2 - 1;
@@ -142,7 +142,7 @@ static int open_archive(struct stream *s, struct error *err)
     if (archive_read_open(s->archive, s, NULL, give, NULL) != ARCHIVE_OK) return broken(s, err);
     int rc = archive_read_next_header(s->archive, &s->entry);
     if (rc < ARCHIVE_WARN) return broken(s, err);
-    if (is_stub(s))
+    if (is_cut_head(s))
         return error_set(err, ERR_DATA, "%s: is cut off in the header of its compression", s->path);
     s->is_tar = (archive_format(s->archive) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_TAR;
     return rc == ARCHIVE_EOF ? finish(s, err) : 0;
