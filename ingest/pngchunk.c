@@ -4,17 +4,11 @@
 
 #include <string.h>
 
-#include "ingest/exif.h"
+#include "ingest/pngtext.h"
 #include "ingest/zstream.h"
-#include "store/memory.h"
 
-#define MAX_TEXT  ((size_t)1 << 20)   /* one text or profile, inflated */
-#define MAX_TEXTS ((uint64_t)1 << 26) /* all texts of a file */
-#define MAX_SPENT                                                                                  \
-    ((uint64_t)1 << 28) /* all that is inflated beside the pixels: ours, not Pillow's */
 #define MAX_BLOCK       65536
 #define TAG(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (d))
-#define IS(s, literal)  ((s).n == sizeof(literal) - 1 && !memcmp((s).at, literal, (s).n))
 
 enum { GREY, RGB = 2, INDEXED, GREY_ALPHA, RGB_ALPHA = 6 };
 
@@ -40,133 +34,47 @@ static int refuse_cut(struct pngchunk *c)
     return refuse(c, "the file ends inside a chunk");
 }
 
-/* Takes what stands before the first NUL off s. False when there is none. */
-static bool split(struct span *s, struct span *first)
+static int refuse_text(struct pngchunk *c, int rc)
 {
-    const uint8_t *nul = s->n ? memchr(s->at, 0, s->n) : NULL;
-    if (!nul) return false;
-    *first = (struct span){s->at, (size_t)(nul - s->at)};
-    s->n -= first->n + 1;
-    s->at = nul + 1;
-    return true;
+    return rc == ERR_DATA ? refuse(c, c->texts.why) : rc;
 }
 
-/* The characters of strict UTF-8, or -1. */
-static int64_t count_utf8(struct span s)
+static int read_text(struct pngchunk *c, struct span s, enum pngtext_kind kind, struct error *err)
 {
-    int64_t n = 0;
-    for (size_t i = 0; i < s.n; n++) {
-        uint8_t b = s.at[i];
-        int more = b < 0x80 ? 0 : b < 0xc2 ? -1 : b < 0xe0 ? 1 : b < 0xf0 ? 2 : b < 0xf5 ? 3 : -1;
-        if (more < 0 || s.n - i - 1 < (size_t)more) return -1;
-        for (int k = 1; k <= more; k++)
-            if ((s.at[i + (size_t)k] & 0xc0) != 0x80) return -1;
-        uint8_t next = more ? s.at[i + 1] : 0;
-        if ((b == 0xe0 && next < 0xa0) || (b == 0xed && next >= 0xa0) ||
-            (b == 0xf0 && next < 0x90) || (b == 0xf4 && next >= 0x90))
-            return -1; /* overlong, a surrogate, beyond U+10FFFF */
-        i += 1 + (size_t)more;
-    }
-    return n;
-}
-
-/* Inflates into c->scratch. ZSTREAM_BROKEN data is no error, too much of it is. */
-static int inflate_text(struct pngchunk *c, struct span in, struct span *out,
-                        enum zstream_state *state, struct error *err)
-{
-    if (!c->z && !(c->z = zstream_new(err))) return ERR_NOMEM;
-    if (!c->scratch && !(c->scratch = memory_array(MAX_TEXT, 1, MEMORY_MAX_SMALL, err)))
-        return ERR_NOMEM;
-    out->at = c->scratch;
-    bool fits = zstream_whole(c->z, in.at, in.n, MAX_TEXT, c->scratch, &out->n, state);
-    if (*state == ZSTREAM_NOMEM) return error_set(err, ERR_NOMEM, "out of memory while inflating");
-    c->n_spent += out->n;
-    if (!fits) return refuse(c, "a text or profile is larger than 1 MiB");
-    if (c->n_spent > MAX_SPENT) return refuse(c, "its texts and profiles are larger than 256 MiB");
+    enum pngtext_pose pose;
+    int rc = pngtext_read(&c->texts, kind, s.at, s.n, &pose, err);
+    if (rc < 0) return refuse_text(c, rc);
+    if (pose == PNGTEXT_INTERLACE || pose == PNGTEXT_NO_INTERLACE)
+        c->interlaced = pose == PNGTEXT_INTERLACE;
+    if (pose == PNGTEXT_TRANSPARENCY) c->is_text_transparency = true;
+    if (pose == PNGTEXT_BOX) c->is_text_box = c->has_box = true;
     return 0;
-}
-
-/* Keeps a value; what stands in the scratch is copied. */
-static int keep_text(struct pngchunk *c, struct pngchunk_text *t, struct span value,
-                     struct error *err)
-{
-    uint8_t *owned = NULL;
-    if (value.at == c->scratch) {
-        if (!(owned = (uint8_t *)memory_copy(value.at, value.n, err))) return ERR_NOMEM;
-        value.at = owned;
-    }
-    memory_free(t->owned);
-    *t = (struct pngchunk_text){value.at, value.n, owned};
-    return 0;
-}
-
-/* A text becomes a property of the picture under its own key, also where a property of that name has a
- * meaning. */
-static int add_text(struct pngchunk *c, struct span key, struct span value, bool is_latin,
-                    int64_t n_characters, struct error *err)
-{
-    struct pngchunk_text *t = NULL;
-    if (IS(key, "exif")) {
-        t = &c->exif;
-        c->exif_kind = is_latin ? PNGCHUNK_EXIF : PNGCHUNK_EXIF_IS_TEXT;
-    }
-    if (IS(key, "Raw profile type exif")) t = &c->raw_exif;
-    if (IS(key, "XML:com.adobe.xmp")) t = &c->xmp;
-    if (t && keep_text(c, t, value, err) < 0) return ERR_NOMEM;
-    if (IS(key, "interlace")) c->interlaced = value.n > 0;
-    if (IS(key, "transparency")) c->is_text_transparency = true;
-    if (IS(key, "bbox")) c->is_text_box = c->has_box = true;
-    c->n_texts += (uint64_t)n_characters;
-    return c->n_texts > MAX_TEXTS ? refuse(c, "its texts are larger than 64 MiB") : 0;
 }
 
 static int read_tEXt(struct pngchunk *c, struct span s, struct error *err)
 {
-    struct span key = s, value = s;
-    if (!split(&value, &key)) value = (struct span){s.at + s.n, 0};
-    if (!key.n) return 0;
-    return add_text(c, key, value, true, (int64_t)value.n, err);
+    return read_text(c, s, PNGTEXT_LATIN, err);
 }
 
 static int read_zTXt(struct pngchunk *c, struct span s, struct error *err)
 {
-    struct span key = s, value = s;
-    if (!split(&value, &key)) value = (struct span){s.at + s.n, 0};
-    if (value.n && value.at[0] != 0) return refuse(c, "a text is compressed in an unknown way");
-    if (value.n) value = (struct span){value.at + 1, value.n - 1};
-    enum zstream_state state;
-    int rc = inflate_text(c, value, &value, &state, err);
-    if (rc < 0 || !key.n) return rc;
-    if (state == ZSTREAM_BROKEN) value.n = 0;
-    return add_text(c, key, value, false, (int64_t)value.n, err);
+    return read_text(c, s, PNGTEXT_DEFLATED, err);
 }
 
 static int read_iTXt(struct pngchunk *c, struct span s, struct error *err)
 {
-    struct span key, language, translated, value = s;
-    if (!split(&value, &key) || value.n < 2) return 0;
-    bool compressed = value.at[0] != 0;
-    if (compressed && value.at[1] != 0) return 0;
-    value = (struct span){value.at + 2, value.n - 2};
-    if (!split(&value, &language) || !split(&value, &translated)) return 0;
-    if (compressed) {
-        enum zstream_state state;
-        int rc = inflate_text(c, value, &value, &state, err);
-        if (rc < 0 || state == ZSTREAM_BROKEN) return rc;
-    }
-    int64_t n_characters = count_utf8(value);
-    if (n_characters < 0 || count_utf8(language) < 0 || count_utf8(translated) < 0) return 0;
-    return add_text(c, key, value, false, n_characters, err);
+    return read_text(c, s, PNGTEXT_UNICODE, err);
 }
 
 static int read_iCCP(struct pngchunk *c, struct span s, struct error *err)
 {
-    struct span name, profile = s;
-    if (!split(&profile, &name)) return refuse(c, "its profile has no name");
     c->has_icc = true;
-    profile = profile.n ? (struct span){profile.at + 1, profile.n - 1} : profile;
-    enum zstream_state state;
-    return inflate_text(c, profile, &profile, &state, err);
+    return refuse_text(c, pngtext_read_profile(&c->texts, s.at, s.n, err));
+}
+
+static int read_eXIf(struct pngchunk *c, struct span s, struct error *err)
+{
+    return refuse_text(c, pngtext_read_exif(&c->texts, s.at, s.n, err));
 }
 
 static int read_IHDR(struct pngchunk *c, struct span s, struct error *err)
@@ -237,12 +145,6 @@ static int read_cHRM(struct pngchunk *c, struct span s, struct error *err)
 {
     (void)err;
     return s.n % 4 ? refuse(c, "its chromaticities are cut") : 0;
-}
-
-static int read_eXIf(struct pngchunk *c, struct span s, struct error *err)
-{
-    c->exif_kind = PNGCHUNK_EXIF_BARE;
-    return keep_text(c, &c->exif, s, err);
 }
 
 static int read_acTL(struct pngchunk *c, struct span s, struct error *err)
@@ -355,11 +257,7 @@ void pngchunk_open(struct pngchunk *c, const uint8_t *bytes, size_t n)
 
 void pngchunk_close(struct pngchunk *c)
 {
-    zstream_free(c->z);
-    memory_free(c->scratch);
-    memory_free(c->exif.owned);
-    memory_free(c->raw_exif.owned);
-    memory_free(c->xmp.owned);
+    pngtext_release(&c->texts);
 }
 
 static int check_crc(struct pngchunk *c, size_t name_at)
@@ -450,57 +348,8 @@ int pngchunk_tail(struct pngchunk *c, struct error *err)
     return 0;
 }
 
-static int digit(uint8_t b)
-{
-    if (b >= '0' && b <= '9') return b - '0';
-    b |= 0x20;
-    return b >= 'a' && b <= 'f' ? b - 'a' + 10 : -1;
-}
-
-static bool is_space(uint8_t b)
-{
-    return b == ' ' || (b >= '\t' && b <= '\r');
-}
-
-/* ImageMagick's EXIF: three lines of head, then hexadecimal digits. *block: owned. */
-static int read_raw_exif(struct pngchunk *c, uint8_t **block, size_t *n_block, struct error *err)
-{
-    const uint8_t *p = c->raw_exif.at, *end = p + c->raw_exif.n;
-    for (int line = 0; line < 3 && p < end; p++) line += *p == '\n';
-    if (!(*block = memory_array(c->raw_exif.n / 2 + 1, 1, MEMORY_MAX_FILE, err))) return ERR_NOMEM;
-    int high = -1;
-    for (*n_block = 0; p < end; p++) {
-        if (*p == '\n' || (high < 0 && is_space(*p))) continue; /* lines are joined first */
-        int d = digit(*p);
-        if (d < 0) return refuse(c, "its EXIF text is not hexadecimal");
-        if (high >= 0) (*block)[(*n_block)++] = (uint8_t)(high << 4 | d);
-        high = high < 0 ? d : -1;
-    }
-    return high < 0 ? 0 : refuse(c, "its EXIF text has an odd number of digits");
-}
-
 int pngchunk_orientation(struct pngchunk *c, bool before_pixels, struct error *err)
 {
-    struct exif e = {.orientation = 1};
-    if (before_pixels && c->exif_kind == PNGCHUNK_NO_EXIF) return 0;
-    if (c->exif_kind == PNGCHUNK_EXIF_IS_TEXT && c->exif.n)
-        return refuse(c, "a text poses as its EXIF block");
-    enum exif_verdict verdict = EXIF_GOOD;
-    if (c->exif_kind != PNGCHUNK_NO_EXIF) {
-        bool twice_named = c->exif.n >= 4 && !memcmp(c->exif.at, "Exif", 4);
-        verdict = c->exif_kind == PNGCHUNK_EXIF_BARE && twice_named
-                      ? EXIF_NOT_TIFF
-                      : exif_read(c->exif.at, c->exif.n, &e);
-    } else if (c->raw_exif.at) {
-        uint8_t *block = NULL;
-        size_t n = 0;
-        int rc = read_raw_exif(c, &block, &n, err);
-        if (rc == 0) verdict = exif_read(block, n, &e);
-        memory_free(block);
-        if (rc < 0) return rc;
-    }
-    if (verdict != EXIF_GOOD) return refuse(c, "its EXIF block cannot be read");
-    uint8_t by_xmp = e.has_orientation || !c->xmp.at ? 0
-                                                     : exif_xmp_orientation(c->xmp.at, c->xmp.n);
-    return by_xmp >= 1 && by_xmp <= 8 ? by_xmp : e.orientation;
+    if (before_pixels && c->texts.exif_kind == PNGTEXT_NO_EXIF) return 0;
+    return refuse_text(c, pngtext_orientation(&c->texts, err));
 }

@@ -21,15 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ingest/pngtext.h"
 #include "store/error.h"
-
-struct zstream;
-
-struct pngchunk_text {
-    const uint8_t *at; /* borrowed from the file, or owned below; NULL: none */
-    size_t n;
-    uint8_t *owned;
-};
 
 /* Plain data, read-only for the caller after pngchunk_head. */
 struct pngchunk {
@@ -48,14 +41,9 @@ struct pngchunk {
     const uint8_t *bytes;
     size_t n, at;
     uint64_t n_left;   /* of the pixel chunk that at stands in; may go beyond the file */
-    uint64_t n_texts;  /* characters of texts */
-    uint64_t n_spent;  /* bytes inflated for texts and profiles */
-    struct zstream *z; /* for them; made when needed, as scratch is */
-    uint8_t *scratch;  // (1 MiB)
     bool has_type, has_frames, is_animated, has_box, is_text_box, has_sequence;
     uint32_t n_frames, sequence;
-    enum { PNGCHUNK_NO_EXIF, PNGCHUNK_EXIF, PNGCHUNK_EXIF_BARE, PNGCHUNK_EXIF_IS_TEXT } exif_kind;
-    struct pngchunk_text exif, raw_exif, xmp;
+    struct pngtext texts;
 };
 
 void pngchunk_open(struct pngchunk *c, const uint8_t *bytes, size_t n);

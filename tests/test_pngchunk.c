@@ -1,7 +1,7 @@
 /* PNGs made chunk by chunk: each is accepted or refused as Pillow 9.4 does with the same bytes, and what is
  * accepted has its pixels. Pixels are deflated as stored blocks, so that every byte is known here.
  *
- * covers: png zstream
+ * covers: png pngtext zstream
  */
 #include "ingest/pngchunk.h"
 
