@@ -4,7 +4,7 @@
  * A row an annotation, with the file_name as its image and the image's id as its id, in the order of
  * the file; then a row without a caption for every image that no annotation names. The two arrays may
  * come in either order; of images with one id the first counts, the others are rows of their own.
- * Beside the mapped file an image costs 17 bytes of memory, and as many again while the index is made.
+ * Beside the mapped file an image costs at most 33 bytes of memory, and 50 while the index is made.
  * An annotation may have lang (or language), an image split. Bad rows: "bad-json", "bad-member", "missing-caption",
  * "missing-image" (the annotation names no image of the document).
  */

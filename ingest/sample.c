@@ -46,7 +46,7 @@ bool sample_has_room(const struct sample *s, enum sample_part part)
     case SAMPLE_PICTURE: return !s->picture;
     case SAMPLE_JSON: return !s->json;
     case SAMPLE_CLASS: return !s->label;
-    default: return s->n_texts < SAMPLE_MAX_TEXTS;
+    default: return s->n_texts < SAMPLE_MAX_TEXTS && s->n_text_bytes < SAMPLE_MAX_BYTES;
     }
 }
 
@@ -75,6 +75,7 @@ int sample_add(struct sample *s, enum sample_part part, const char *name, const 
         return ERR_NOMEM;
     }
     struct sample_text *t = &s->texts[s->n_texts++];
+    s->n_text_bytes += n;
     *t = (struct sample_text){.text = bytes, .n = n};
     strcpy(t->language, language);
     return 0;

@@ -16,7 +16,9 @@
 #include "ingest/caption.h"
 #include "ingest/jsonrow.h"
 
-#define SAMPLE_MAX_TEXTS 1000 /* caption members of a sample */
+/* Caption members of a sample, and bytes of them after which there is no room for more. */
+#define SAMPLE_MAX_TEXTS 1000
+#define SAMPLE_MAX_BYTES ((size_t)16 << 20)
 
 enum sample_part { SAMPLE_PICTURE, SAMPLE_TEXT, SAMPLE_JSON, SAMPLE_CLASS, SAMPLE_PARTS };
 
@@ -34,7 +36,7 @@ struct sample {
     char *json, *label; /* owned */
     size_t n_json;
     struct sample_text *texts; // (n_texts)
-    size_t n_texts, capacity;
+    size_t n_texts, n_text_bytes, capacity;
     uint64_t byte_offset; /* of its first member */
     bool is_refused;      /* it has a picture that was not read: its captions are rejects */
     /* while rows are handed out */

@@ -107,6 +107,16 @@ TEST(cut_anywhere_nothing_is_silent)
     scratch_remove(&s);
 }
 
+TEST(standard_input_is_no_path)
+{
+    scratch_make(&s);
+    const char *path = scratch_text(&s, "c", "{" IMAGES "}");
+    if (!freopen(path, "r", stdin)) abort();
+    ROWS("-", SOURCE_AUTO, "a.jpg|7||-\nb.jpg|9||-\n");
+    if (!freopen("/dev/null", "r", stdin)) abort();
+    scratch_remove(&s);
+}
+
 TEST(many_images_are_found_again)
 {
     enum { N = 3000 };

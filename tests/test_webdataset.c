@@ -395,6 +395,14 @@ TEST(large_members_and_many)
     for (int i = 0; i < 1100; i++) pack_text(&want, "|many||x\n");
     gives(&t, want.bytes);
     pack_free(&want);
+    pack_file(&t, "a.jpg", "P"); /* no sample holds more than it should */
+    for (int i = 0; i < 3; i++) pack_member(&t, "a.txt", '0', big, 10 << 20);
+    pack_end(&t);
+    char *rows = rows_of(scratch_bytes(&s, "t", t.bytes, t.n), SOURCE_AUTO, NULL);
+    CHECK_EQ(count_of(rows, "a.jpg|a||x"), 2);
+    CHECK_EQ(count_of(rows, "\n|a||x"), 1);
+    memory_free(rows);
+    pack_free(&t);
     memory_free(big);
     scratch_remove(&s);
 }
