@@ -156,7 +156,7 @@ struct command cmd_ingest = {
         "with .txt sidecars:\n"
         "tables (TSV, CSV with , ; or |) with a header that has image and caption, and may have "
         "id, lang, label, split, weight;\n"
-        "JSON lines of the same names; COCO captions, Karpathy's splits, Flickr token files, "
+        "JSON lines or an array of the same names; COCO captions, Karpathy's splits, Flickr token files, "
         "Chinese-CLIP's imgs.tsv and\n"
         "texts.jsonl, WebDataset tars; plain, .gz, .zst or .bz2. Formats are told by content. Bad "
         "records are quarantined,\n"

@@ -126,9 +126,22 @@ static bool skip_value(struct document *d)
     return false;
 }
 
-int document_array(struct document *d, const char *name, struct error *err)
+static void rewind_to_start(struct document *d)
 {
     d->at = d->n >= 3 && !memcmp(d->text, "\xef\xbb\xbf", 3) ? 3 : 0;
+    d->is_first = true;
+    d->is_over = false;
+}
+
+int document_list(struct document *d, struct error *err)
+{
+    rewind_to_start(d);
+    return take(d, '[') ? 0 : error_set(err, ERR_DATA, "%s: is not a JSON array", d->path);
+}
+
+int document_array(struct document *d, const char *name, struct error *err)
+{
+    rewind_to_start(d);
     bool ok = take(d, '{'), is_first = true;
     while (ok) {
         if (take(d, '}')) return 0;
@@ -140,8 +153,6 @@ int document_array(struct document *d, const char *name, struct error *err)
         bool found = length == strlen(name) && !memcmp(d->text + start, name, length);
         ok = ok && take(d, ':');
         if (ok && found) {
-            d->is_first = true;
-            d->is_over = false;
             if (take(d, '[')) return 1;
             if (d->at < d->n) return 0;
         }

@@ -32,6 +32,8 @@ void document_close(struct document *d);
 /* Goes to the array that is a member of the top object. 1; 0: there is no such array; ERR_DATA: the
  * document ends before one was found, and not with its last bracket. */
 int document_array(struct document *d, const char *name, struct error *err) MUST_CHECK;
+/* The same where the document itself is an array; ERR_DATA when it is none. */
+int document_list(struct document *d, struct error *err) MUST_CHECK;
 /* The next element of the array: 1, or 0 behind the last. *value is owned (json_free), or NULL when
  * the element is bad: *why (borrowed until the next call) says how, and the one after it can be asked
  * for. An array that breaks off ends with a bad element. *offset: of the element. */

@@ -12,6 +12,7 @@
 #include "ingest/flickr.h"
 #include "ingest/folder.h"
 #include "ingest/jsonl.h"
+#include "ingest/jsonlist.h"
 #include "ingest/karpathy.h"
 #include "ingest/picture.h"
 #include "ingest/table.h"
@@ -51,6 +52,7 @@ struct reader {
     }
 READER(table)
 READER(jsonl)
+READER(jsonlist)
 READER(coco)
 READER(karpathy)
 READER(flickr)
@@ -64,6 +66,7 @@ static const struct reader readers[SOURCE_FORMATS] = {
     [SOURCE_TSV] = {"tsv", READ_BY(table)},
     [SOURCE_CSV] = {"csv", READ_BY(table)},
     [SOURCE_JSONL] = {"jsonl", READ_BY(jsonl)},
+    [SOURCE_JSON] = {"json", READ_BY(jsonlist)},
     [SOURCE_COCO] = {"coco", READ_BY(coco)},
     [SOURCE_KARPATHY] = {"karpathy", READ_BY(karpathy)},
     [SOURCE_FLICKR] = {"flickr", READ_BY(flickr)},
@@ -141,6 +144,7 @@ static enum source_format recognise_text(const char *path, const char *text, siz
         return strstr(text, "\"sentences\"") || strstr(text, "\"sentids\"") ? SOURCE_KARPATHY
                                                                             : SOURCE_COCO;
     if (*text == '{') return SOURCE_JSONL;
+    if (*text == '[') return SOURCE_JSON;
     if (flickr_matches(text, n)) return SOURCE_FLICKR;
     if (memchr(text, '\t', line)) return SOURCE_TSV;
     if (memchr(text, ',', line)) return SOURCE_CSV;
@@ -189,6 +193,7 @@ static int open_reader(struct source *s, struct stream *stream, const struct rep
     int rc = 0;
     switch (s->format) {
     case SOURCE_JSONL: OPEN(jsonl, stream, path, fields, err); break;
+    case SOURCE_JSON: OPEN(jsonlist, stream, path, fields, err); break;
     case SOURCE_COCO: OPEN(coco, stream, path, fields, err); break;
     case SOURCE_KARPATHY: OPEN(karpathy, stream, path, err); break;
     case SOURCE_FLICKR: OPEN(flickr, stream, path, err); break;
@@ -220,6 +225,7 @@ static int open_file(struct source *s, const struct report *report, struct error
     }
     s->size_bytes = stream_size(stream);
     rc = open_reader(s, stream, report, err);
+    if (rc == 0 && s->format == SOURCE_JSON) s->size_bytes = jsonlist_size(s->reader);
     if (rc == 0 && s->format == SOURCE_COCO) s->size_bytes = coco_size(s->reader);
     if (rc == 0 && s->format == SOURCE_KARPATHY) s->size_bytes = karpathy_size(s->reader);
     if (rc == 0 && s->format == SOURCE_CNCLIP) s->size_bytes = cnclip_size(s->reader);

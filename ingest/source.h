@@ -1,4 +1,4 @@
-/* One stream of rows out of any kind of source: tables, JSON lines, COCO, Karpathy's splits, Flickr
+/* One stream of rows out of any kind of source: tables, JSON lines and arrays, COCO, Karpathy's splits, Flickr
  * token files, Chinese-CLIP's files, WebDataset tars, and folders of pictures with .txt sidecars.
  *
  *     struct source_options o = source_defaults();
@@ -26,6 +26,7 @@ enum source_format {
     SOURCE_TSV,
     SOURCE_CSV,
     SOURCE_JSONL,
+    SOURCE_JSON,
     SOURCE_COCO,
     SOURCE_KARPATHY,
     SOURCE_FLICKR,
@@ -34,7 +35,7 @@ enum source_format {
     SOURCE_FOLDER,
     SOURCE_FORMATS
 };
-#define SOURCE_WORDS "auto|tsv|csv|jsonl|coco|karpathy|flickr|cnclip|webdataset|dir"
+#define SOURCE_WORDS "auto|tsv|csv|jsonl|json|coco|karpathy|flickr|cnclip|webdataset|dir"
 
 /* One of SOURCE_WORDS -> format; ERR_USAGE otherwise. */
 int source_format_of(const char *word, enum source_format *format, struct error *err) MUST_CHECK;
