@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/progress.h"
 #include "featurize/textstat.h"
@@ -82,7 +83,8 @@ int stattext_add(struct json *answer, const char *cache, const char *path, int m
     return rc;
 }
 
-/* "Latn 82%, Zyyy 18%": the largest, as shares of the code points. */
+/* "Latn 82%, Hani 3%": the largest, as shares of the code points; not spaces, digits and marks, which
+ * belong to no script. */
 static void print_scripts(const struct json *language)
 {
     const struct json *scripts = json_get(language, "scripts"), *count;
@@ -91,11 +93,12 @@ static void print_scripts(const struct json *language)
     for (int shown = 0; shown < SHOWN_SCRIPTS; shown++) {
         const char *name, *best = NULL;
         int64_t most = 0;
-        for (size_t i = 0; json_member(scripts, i, &name, &count); i++)
-            if (json_int(count, 0) > most && json_int(count, 0) < below) {
-                most = json_int(count, 0);
-                best = name;
-            }
+        for (size_t i = 0; json_member(scripts, i, &name, &count); i++) {
+            bool is_none = !strcmp(name, "Zyyy") || !strcmp(name, "Zinh");
+            if (is_none || json_int(count, 0) <= most || json_int(count, 0) >= below) continue;
+            most = json_int(count, 0);
+            best = name;
+        }
         if (!best) break;
         printf("%s%s %.0f%%", shown ? ", " : "", best, 100.0 * (double)most / all);
         below = most;
