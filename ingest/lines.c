@@ -104,7 +104,7 @@ static int find_end(struct lines *l, size_t *end, size_t *next, uint64_t *n_lost
         *next = lf ? *end + 1 : *end;
         int rc = lf ? 1 : more(l, err);
         if (rc < 0 || lf) return rc;
-        if (rc == 0) return seen > 0;
+        if (rc == 0) return seen > 0 && !l->has_failed;
     }
 }
 
@@ -114,6 +114,7 @@ static int say_broken(struct lines *l)
     if (!l->has_failed || l->broken) return 0;
     l->text = "";
     l->n = 0;
+    l->too_long = false;
     l->line++;
     l->byte_offset = l->offset;
     l->broken = l->why.text;

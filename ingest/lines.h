@@ -4,7 +4,8 @@
  *
  * A line ends at LF; a CR before it and a byte order mark at the start of the text are dropped. A
  * line above LINES_MAX_BYTES is skipped and says too_long. A stream that is cut off or broken ends
- * with one line more, which says why in `broken`. One owner, one thread.
+ * with one line more, which says why in `broken` and is empty: what was read of the line in which the
+ * stream breaks is not given for a whole one. One owner, one thread.
  */
 #ifndef INGEST_LINES_H
 #define INGEST_LINES_H

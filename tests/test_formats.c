@@ -2,6 +2,9 @@
  * the second run changes nothing; what users of other tools lost is kept or said; every reader survives
  * the failure of any allocation.
  */
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "tests/ingestkit.h"
 
 static struct scratch s;
@@ -384,6 +387,39 @@ TEST(an_empty_source_is_an_error)
     CHECK_EQ(kit_ingest(&s, "cache", "e.tar", ingest_defaults()), ERR_DATA);
     CHECK_HAS(kit_error.text, "holds no sample");
     pack_free(&none);
+    scratch_remove(&s);
+}
+
+/* The disk is full: no file may have more than a few bytes. */
+TEST(no_room_for_what_must_be_unpacked)
+{
+    struct rlimit before, small;
+    struct pack t = {0}, json = {0};
+    scratch_make(&s);
+    pack_text(&json, "{\"images\": [");
+    for (int i = 0; i < 3000; i++) pack_text(&json, "{\"id\": %d, \"file_name\": \"a\"}, ", i);
+    for (int i = 0; i < 300; i++) pack_file(&t, "a.txt", "a caption that waits");
+    pack_end(&t);
+    struct pack zst = pack_zstd(json.bytes, json.n);
+    const char *document = scratch_bytes(&s, "c.json", zst.bytes, zst.n),
+               *tar = scratch_bytes(&s, "t.tar", t.bytes, t.n);
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before;
+    signal(SIGXFSZ, SIG_IGN);
+    fflush(stdout);
+    small.rlim_cur = 1000;
+    setrlimit(RLIMIT_FSIZE, &small);
+    char *from_document = rows_of(document, SOURCE_COCO, NULL),
+         *from_tar = rows_of(tar, SOURCE_AUTO, NULL);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, SIG_DFL);
+    CHECK_STR(from_document, "=no-space\n");
+    CHECK_STR(from_tar, "=no-space\n");
+    memory_free(from_document);
+    memory_free(from_tar);
+    pack_free(&zst);
+    pack_free(&json);
+    pack_free(&t);
     scratch_remove(&s);
 }
 

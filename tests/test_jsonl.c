@@ -4,7 +4,7 @@
  */
 #include "ingest/jsonl.h"
 
-#include "tests/scratch.h"
+#include "tests/rowskit.h"
 
 static struct stream *stream;
 static struct fields fields;
@@ -128,6 +128,45 @@ TEST(bad_lines_are_rows)
     next_is_bad("missing-caption", "no member", 14);
     next_is("ok", "", "ok", 15);
     close_text();
+}
+
+TEST(lines_too_long_and_streams_cut_off)
+{
+    struct pack p = {0};
+    scratch_make(&s);
+    char *blank = memory_array(1 << 20, 1, MEMORY_MAX_FILE, &err);
+    if (!blank) abort();
+    memset(blank, ' ', 1 << 20);
+    for (int i = 0; i < 17; i++) pack_add(&p, blank, 1 << 20);
+    pack_text(&p, "\n{\"image\": \"a\", \"caption\": \"c\"}\n");
+    ROWS(scratch_bytes(&s, "long", p.bytes, p.n), SOURCE_JSONL, "a|||c\n"); /* blank all the same */
+    p.bytes[0] = '{';
+    ROWS(scratch_bytes(&s, "long", p.bytes, p.n), SOURCE_JSONL, "!line-too-long\na|||c\n");
+    pack_free(&p);
+    unsigned x = 1;
+    for (int i = 0; i < 40000; i++)
+        pack_text(&p, "{\"image\": \"%u\", \"caption\": \"c\"}\n", x = x * 1664525 + 1013904223);
+    struct pack gz = pack_gzip(p.bytes, p.n);
+    char *rows = rows_of(scratch_bytes(&s, "cut", gz.bytes, gz.n - 9), SOURCE_AUTO, NULL);
+    CHECK_HAS(rows, "|||c\n!broken-source\n");
+    CHECK(strlen(rows) > 500000);
+    memory_free(rows);
+    pack_free(&gz);
+    pack_free(&p);
+    memory_free(blank);
+    scratch_remove(&s);
+}
+
+TEST(more_languages_than_a_record_may_have)
+{
+    struct pack p = {0};
+    scratch_make(&s);
+    pack_text(&p, "{\"image\": \"a\", \"captions\": {");
+    for (int i = 0; i < 1001; i++) pack_text(&p, "%s\"x%d\": \"c\"", i ? "," : "", i);
+    pack_text(&p, "}}\n");
+    ROWS(scratch_bytes(&s, "m", p.bytes, p.n), SOURCE_JSONL, "!bad-member\n");
+    pack_free(&p);
+    scratch_remove(&s);
 }
 
 TEST_MAIN

@@ -136,6 +136,7 @@ TEST(a_broken_stream_ends_with_a_line_that_says_so)
     uint64_t at = 0;
     while (lines_next(&l, &err) == 1 && !l.broken) {
         CHECK_EQ(l.byte_offset, at);
+        CHECK_EQ(l.n, 20 + (n + 1) % 7); /* no half line is given for a whole one */
         at += l.n + 2;
         n++;
         if (n == 18000) lines_keep(&l);

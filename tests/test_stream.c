@@ -452,4 +452,12 @@ TEST(scraps)
     unsetenv("TMPDIR");
 }
 
+TEST(a_file_that_cannot_be_read)
+{
+    struct stream *stream = NULL;
+    CHECK_EQ(stream_open(&stream, "/proc/self/mem", &err), ERR_IO);
+    CHECK_HAS(err.text, "/proc/self/mem");
+    CHECK(stream == NULL);
+}
+
 TEST_MAIN

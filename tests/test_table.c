@@ -192,4 +192,31 @@ TEST(unknown_columns_are_named)
     close_text();
 }
 
+TEST(a_mapped_column_must_be_there)
+{
+    struct fields mapped = fields_defaults();
+    scratch_make(&s);
+    CHECK_OK(fields_map(&mapped, "label=class", &err), &err);
+    const char *path = scratch_text(&s, "m", "image,caption,label\na,b,c\n");
+    CHECK_OK(stream_open(&stream, path, &err), &err);
+    CHECK_EQ(table_open(&t, stream, path, true, &mapped, NULL, &err), ERR_DATA);
+    CHECK_HAS(err.text, "has no column 'class' (--map); found: image, caption, label");
+    path = scratch_text(&s, "m", "image,caption,CLASS\na,b,c\n");
+    CHECK_OK(stream_open(&stream, path, &err), &err);
+    CHECK_OK(table_open(&t, stream, path, true, &mapped, NULL, &err), &err);
+    CHECK_EQ(table_next(t, &row, &err), 1);
+    CHECK_STR(row.label, "c");
+    close_text();
+}
+
+TEST(the_delimiter_is_the_one_of_the_header)
+{
+    OPEN("\xef\xbb\xbf\r\n\nimage;caption;\"x, y\"\na.jpg;\"dog; brown\";1,2\n", ',');
+    next_is("a.jpg", "dog; brown", 4, 27);
+    close_text();
+    OPEN("image|caption\na.jpg|x,y;z\n", ',');
+    next_is("a.jpg", "x,y;z", 2, 14);
+    close_text();
+}
+
 TEST_MAIN
