@@ -28,8 +28,6 @@ int lines_of_stream(struct lines *l, struct stream *stream, const char *path, st
     l->has_mark = n >= 3 && !memcmp(head, "\xef\xbb\xbf", 3);
     if (stream_is_tar(stream))
         rc = error_set(err, ERR_DATA, "%s: is a tar; a text file is expected here", path);
-    else if (n >= 2 && (!memcmp(head, "\xff\xfe", 2) || !memcmp(head, "\xfe\xff", 2)))
-        rc = error_set(err, ERR_DATA, "%s: is UTF-16; convert it to UTF-8 first", path);
     if (rc < 0) lines_close(l);
     return rc;
 }

@@ -22,7 +22,7 @@ struct lines {
     const char *text;     /* the line without its end, NUL-terminated; borrowed until the next call */
     size_t n;             /* bytes; NULs may be among them */
     uint64_t line;        /* 1-based */
-    uint64_t byte_offset; /* of its first byte in the unpacked text */
+    uint64_t byte_offset; /* of its first byte in the text, unpacked and in UTF-8 */
     bool too_long;        /* text holds the beginning only */
     const char *broken;   /* NULL, or the sentence: the text ends here, and not as it should */
     /* the rest is the reader's own */
@@ -39,7 +39,7 @@ struct lines {
 };
 #define LINES_NONE SIZE_MAX
 
-/* Opens a file, or standard input for "-". UTF-16, folders and tars are refused (ERR_DATA, ERR_USAGE). */
+/* Opens a file, or standard input for "-". Folders and tars are refused (ERR_DATA, ERR_USAGE). */
 int lines_open(struct lines *l, const char *path, struct error *err) MUST_CHECK;
 /* The same over an open stream, which is taken, also on an error. path stands in errors. */
 int lines_of_stream(struct lines *l, struct stream *stream, const char *path,

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ingest/utf16.h"
 #include "store/memory.h"
 
 #define BLOCK       ((size_t)64 << 10)
@@ -36,6 +37,10 @@ struct stream {
     const char *head; /* the first unpacked block, until it is read */
     size_t n_head;
     bool at_end;
+    bool is_wide; /* UTF-16: handed out as UTF-8 */
+    struct utf16 utf16;
+    char *narrow; /* what a block became; owned */
+    size_t narrow_capacity;
 };
 
 /* Fills the block from the file, whole unless the file ends; 0, or an errno. */
@@ -205,6 +210,23 @@ static int look(struct stream *s, struct error *err)
     return rc < 0 ? rc : 0;
 }
 
+/* A block of UTF-16 as UTF-8, in place of *bytes. */
+static int narrow(struct stream *s, const char **bytes, size_t *n, struct error *err)
+{
+    if (memory_grow(&s->narrow, &s->narrow_capacity, UTF16_BYTES(*n), 1, MEMORY_MAX_FILE, err) < 0)
+        return ERR_NOMEM;
+    *n = utf16_decode(&s->utf16, *bytes, *n, s->narrow);
+    *bytes = s->narrow;
+    return 0;
+}
+
+/* A text is handed out as UTF-8. */
+static int look_at_text(struct stream *s, struct error *err)
+{
+    s->is_wide = s->n_head && utf16_begins(s->head, s->n_head, &s->utf16);
+    return s->is_wide ? narrow(s, &s->head, &s->n_head, err) : 0;
+}
+
 int stream_open(struct stream **out, const char *path, struct error *err)
 {
     struct stat st;
@@ -225,6 +247,7 @@ int stream_open(struct stream **out, const char *path, struct error *err)
     s->is_regular = S_ISREG(st.st_mode);
     s->size = s->is_regular ? (uint64_t)st.st_size : 0;
     rc = look(s, err);
+    if (rc == 0) rc = look_at_text(s, err);
     if (rc == 0) {
         *out = s;
         s = NULL;
@@ -239,6 +262,7 @@ void stream_close(struct stream *s)
     if (!s) return;
     archive_read_free(s->archive);
     if (!s->is_stdin && s->fd >= 0) close(s->fd);
+    memory_free(s->narrow);
     memory_free(s->block);
     memory_free(s->path);
     memory_free(s);
@@ -251,7 +275,7 @@ bool stream_is_tar(const struct stream *s)
 
 bool stream_is_plain(const struct stream *s)
 {
-    return s->is_regular && !s->archive && !s->is_stdin;
+    return s->is_regular && !s->archive && !s->is_stdin && !s->is_wide;
 }
 
 void stream_peek(const struct stream *s, const char **bytes, size_t *n)
@@ -260,14 +284,9 @@ void stream_peek(const struct stream *s, const char **bytes, size_t *n)
     *n = s->n_head;
 }
 
-int stream_read(struct stream *s, const char **bytes, size_t *n, struct error *err)
+/* The next block as it lies. */
+static int read_block(struct stream *s, const char **bytes, size_t *n, struct error *err)
 {
-    if (s->n_head) {
-        *bytes = s->head;
-        *n = s->n_head;
-        s->n_head = 0;
-        return 1;
-    }
     if (s->at_end || s->is_tar) return 0;
     if (s->archive) return read_archive(s, bytes, n, err);
     int failed = fill(s);
@@ -279,6 +298,26 @@ int stream_read(struct stream *s, const char **bytes, size_t *n, struct error *e
     *n = s->n_block;
     s->at_end = s->n_block == 0;
     return !s->at_end;
+}
+
+int stream_read(struct stream *s, const char **bytes, size_t *n, struct error *err)
+{
+    if (s->n_head) {
+        *bytes = s->head;
+        *n = s->n_head;
+        s->n_head = 0;
+        return 1;
+    }
+    int rc = read_block(s, bytes, n, err);
+    while (s->is_wide && rc > 0) {
+        if (narrow(s, bytes, n, err) < 0) return ERR_NOMEM;
+        if (*n) return 1;
+        rc = read_block(s, bytes, n, err); /* that was half a character */
+    }
+    if (!s->is_wide || rc < 0) return rc;
+    *bytes = s->narrow;
+    *n = utf16_end(&s->utf16, s->narrow);
+    return *n > 0;
 }
 
 int stream_member(struct stream *s, struct stream_member *m, struct error *err)

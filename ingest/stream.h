@@ -8,7 +8,8 @@
  *         while ((rc = stream_read(s, &block, &n, &err)) > 0) use(block, n);
  *     stream_close(s);
  *
- * What is compressed and what is a tar is told by the bytes, never by the name. Memory is constant:
+ * What is compressed and what is a tar is told by the bytes, never by the name. Text in UTF-16, with its
+ * byte order mark, is handed out as UTF-8. Memory is constant:
  * a stream that unpacks to a thousand times its size costs time only. Plain text is read without the
  * library. One owner, one thread.
  * Errors: ERR_NOT_FOUND, ERR_USAGE (a folder), ERR_IO, ERR_NOMEM; ERR_DATA when the file is packed in a
