@@ -15,6 +15,7 @@
 struct cnclip {
     struct lines pictures, texts; /* either may be closed */
     bool has_pictures, has_texts;
+    bool brings_pictures;     /* the ids are theirs */
     uint64_t n_bytes, n_read; /* of both files; of the pictures when they are done */
     const char *split;        /* static; NULL: the name says none */
     struct json *text;        /* owned; its ids are handed out */
@@ -92,7 +93,7 @@ static int open_pictures(struct cnclip *c, const char *path, struct error *err)
             return 0;
         if (!file_exists(other)) continue;
         c->n_bytes += file_size(other);
-        c->has_pictures = true;
+        c->has_pictures = c->brings_pictures = true;
         return lines_open(&c->pictures, other, err);
     }
     return 0;
@@ -222,6 +223,7 @@ static int next_id(struct cnclip *c, struct row *row)
         return reject(c, row, "bad-member",
                       "an image id must be a whole number or a string of at most 63 bytes");
     row->id = c->id;
+    row->is_own_id = c->brings_pictures;
     return 1;
 }
 

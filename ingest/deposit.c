@@ -160,12 +160,15 @@ static int check_ids(struct deposit *d, const struct row *row, uint32_t number, 
     return 0;
 }
 
-/* A picture that is named by id only: in this source, else in any. */
-static int find_known(struct deposit *d, const char *id, uint32_t *number, const char **reason,
-                      struct error *why)
+/* A picture that is named by id only: in this source, else, unless the id is its own, in any. */
+static int find_known(struct deposit *d, const struct row *row, uint32_t *number,
+                      const char **reason, struct error *why)
 {
-    int rc = number_of_id(d, id, number, why);
-    if (rc == 0) rc = corpus_image_of_id(d->corpus, NULL, id, number, why);
+    int rc = number_of_id(d, row->id, number, why);
+    if (rc == 0 && row->is_own_id)
+        rc = error_set(why, ERR_NOT_FOUND, "no picture of the source '%.100s' has the id '%.200s'",
+                       d->source_name, row->id);
+    if (rc == 0) rc = corpus_image_of_id(d->corpus, NULL, row->id, number, why);
     *reason = rc == ERR_DATA ? "ambiguous-id" : "unknown-id";
     return rc == ERR_NOT_FOUND ? ERR_DATA : rc < 0 ? rc : 0;
 }
@@ -185,7 +188,7 @@ static int find_image(struct deposit *d, const struct row *row, struct shot *sho
         int rc = number_of_id(d, given(row->id) ? row->id : row->image, number, why);
         return rc < 0 ? rc : check_ids(d, row, *number, reason, why);
     }
-    if (!has_file) return find_known(d, row->id, number, reason, why);
+    if (!has_file) return find_known(d, row, number, reason, why);
     if (shot->reason) {
         *reason = shot->reason;
         return error_set(why, ERR_DATA, "%s", shot->message);

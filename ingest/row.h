@@ -6,6 +6,7 @@
 #ifndef INGEST_ROW_H
 #define INGEST_ROW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct row {
     size_t n_picture;      /* bytes */
     /* foreign id; alone it names an image that is already known; NULL or "": not given */
     const char *id;
+    bool is_own_id;        /* it means a picture of this source alone, not of any other */
     const char *caption;   /* NULL: a picture without a caption (folders only) */
     size_t n_caption;      /* bytes; a NUL may be among them */
     const char *lang;      /* NULL or "": the default */

@@ -148,6 +148,7 @@ static int next_waited(struct webdataset *w, struct row *row, struct error *err)
         at += kept.n[i] == NO_STRING ? 0 : kept.n[i] + 1;
     }
     *row = (struct row){.id = strings[ID],
+                        .is_own_id = true,
                         .member = strings[MEMBER],
                         .byte_offset = kept.byte_offset,
                         .lang = strings[LANG],

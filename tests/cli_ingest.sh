@@ -69,6 +69,9 @@ mkdir "$tmp/wds"; for k in 0 1 2 3 4 5; do cp "$p/p$k.jpg" "$tmp/wds/00$k.jpg"; 
 succeed "shards by a pattern" clip ingest "$tmp/w" "$tmp/s*.tar*"
 counted "members that lie apart come together" "6 new images .* 6 new captions, 6 new pairs"
 succeed "a shard from a pipe" bash -c "cat '$tmp/s0.tar' | ./clipstill ingest '$tmp/w' -"
+mkdir "$tmp/alone"; echo "whose picture?" >"$tmp/alone/000.txt"; tar cf "$tmp/alone.tar" -C "$tmp/alone" 000.txt
+expect "captions do not go to another shard's picture" 4 "every record was rejected" clip ingest "$tmp/w" "$tmp/alone.tar" -q
+counted "but are rejected" "unknown-id +1"
 head -c 9000 "$tmp/s0.tar" >"$tmp/cut.tar"
 expect "a tar that is cut off" 4 "every record was rejected" clip ingest "$tmp/cut" "$tmp/cut.tar" -q
 counted "says so" "broken-source +1"
