@@ -5,8 +5,8 @@
  * the file; then a row without a caption for every image that no annotation names. The two arrays may
  * come in either order; of images with one id the first counts, the others are rows of their own.
  * Beside the mapped file an image costs at most 33 bytes of memory, and 50 while the index is made.
- * An annotation may have lang (or language), an image split. Bad rows: "bad-json", "bad-member", "missing-caption",
- * "missing-image" (the annotation names no image of the document).
+ * An annotation may have lang (or language), an image split. Bad rows: "bad-json", "bad-member",
+ * "missing-caption", "missing-image" (the annotation names no image of the document).
  */
 #ifndef INGEST_COCO_H
 #define INGEST_COCO_H
