@@ -61,6 +61,26 @@ static struct pack make_jsonl(void)
     return p;
 }
 
+static struct pack make_list(void)
+{
+    struct pack p = {0};
+    for (int i = 0; i < N; i++)
+        pack_text(&p, "%s{\"image\": \"%s\", \"caption\": [\"c%d\"%s]}", i ? ",\n" : "[", names[i],
+                  i, i ? "" : ", \"d0\"");
+    pack_text(&p, "]");
+    return p;
+}
+
+/* The table in UTF-16. */
+static struct pack make_wide(void)
+{
+    struct pack narrow = make_tsv(), p = {0};
+    pack_add(&p, "\xff\xfe", 2);
+    for (size_t i = 0; i < narrow.n; i++) pack_add(&p, (char[2]){narrow.bytes[i], 0}, 2);
+    pack_free(&narrow);
+    return p;
+}
+
 static struct pack make_coco(void)
 {
     struct pack p = {0};
@@ -136,7 +156,9 @@ static const struct {
 } formats[] = {
     {"m.tsv", make_tsv, SOURCE_TSV, 4},
     {"m.csv", make_csv, SOURCE_CSV, 4},
+    {"wide.tsv", make_wide, SOURCE_TSV, 4},
     {"m.jsonl", make_jsonl, SOURCE_JSONL, 4},
+    {"list.json", make_list, SOURCE_JSON, 4},
     {"captions.json", make_coco, SOURCE_COCO, 4},
     {"dataset.json", make_karpathy, SOURCE_KARPATHY, 4},
     {"results.token", make_flickr, SOURCE_FLICKR, 4},
