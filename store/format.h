@@ -1,4 +1,4 @@
-/* Every byte on disk.
+/* Every byte on disk, in short; store/FORMAT.md is the whole specification, with worked examples.
  *
  * Numbers in values are little-endian; numbers in keys are big-endian, so that the byte order of
  * keys is the order of numbers. "sum" is the record's checksum: the first 8 bytes, as u64, of

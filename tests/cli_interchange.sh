@@ -53,4 +53,64 @@ expect "neither kind" 2 "export needs --set NAME" clip export "$c"
 printf 'id\tcaption\na\tone\n' >"$tmp/ids.tsv"
 succeed "pictures without bytes" clip ingest "$tmp/ids" "$tmp/ids.tsv" --no-images
 expect "cannot be exported" 1 "no picture to export: 1 pictures" clip export "$tmp/ids" --webdataset "$tmp/x"
+
+# --- a reader that knows store/FORMAT.md alone, against export
+f=$tmp/features
+succeed "featurize" clip featurize "$c" --teacher $teacher --taps image.final,text.final,image.block2@2x2 --views 2 --numerics f32
+python=
+for p in python3 /usr/bin/python3; do [ -n "$python" ] || ! $p -c 'import lmdb, zstandard, numpy' 2>/dev/null || python=$p; done
+if [ -z "$python" ]; then
+    skip "samples/read_features.py" "python3 with lmdb, zstandard and numpy is not installed"
+else
+    mkdir "$f"
+    # features with zeros, vectors that only raw f32 holds (dim 4096, bound 1e-7), exact zeros and huge norms; a grid of 4 x 4 cells
+    $python - "$c" "$f" <<'P'
+import json, subprocess, sys
+import numpy as np
+cache, out = sys.argv[1:]
+dump = subprocess.run(["./clipstill", "dump", "--no-features", cache], capture_output=True, text=True, check=True).stdout
+keys = [json.loads(l[8:])["key"] for l in dump.splitlines() if l.startswith("caption ")]
+r = np.random.default_rng(1)
+for dim in (24, 4096):
+    x = r.normal(size=(len(keys), dim)).astype("f4") * np.exp(r.normal(size=(len(keys), 1)) * 9).astype("f4")
+    x[3] = 0; x[5, 1:] = 0
+    x[7] = r.choice([-1.5e-5, 1.5e-5], dim); x[7, 9] = 1
+    x[8] = np.where(r.random(dim) < 0.7, 0, x[8]); x[9] = 1e30 * x[9] / np.abs(x[9]).max()
+    np.save(f"{out}/x{dim}.npy", x)
+    json.dump({"model": "m", "tower": "text", "dimension": dim, "tap": "text.x@4x4" if dim == 4096 else "text.x"}, open(f"{out}/x{dim}.json", "w"))
+open(f"{out}/keys", "w").write("".join(k + "\n" for k in keys))
+P
+    sets=("image.final 0" "image.final 1" "text.final 0" "image.block2@2x2 1")
+    for dim in 24 4096; do for how in f32 f16 q1e-4 q1e-7; do
+        succeed "import $dim values as $how" clip import "$c" --npy "$f/x$dim.npy" --keys "$f/keys" --identity "$f/x$dim.json" --set x$dim.$how --store $how
+        sets+=("x$dim.$how 0")
+    done; done
+    holds "one of them has a raw vector" bash -c "./clipstill dump '$c' | grep -q '^vector x4096.q1e-7 .* raw'"
+    for pair in "${sets[@]}"; do
+        read -r set view <<<"$pair"
+        succeed "export $set, view $view" clip export "$c" --set "$set" --view $view --npy "$f/out"
+        succeed "read_features.py $set $view" $python samples/read_features.py "$c" "$set" $view "$f/read.npz"
+        # the length of f16 codes is summed in another order: one rounding of f32 may differ
+        why=$($python - "$f" "$set" 2>&1 <<'P'
+import sys
+import numpy as np
+f, r = sys.argv[1], np.load(sys.argv[1] + "/read.npz")
+x, keys = np.load(f + "/out.npy"), open(f + "/out.keys.txt").read().split()
+order = np.lexsort(r["keys"].T[::-1])
+assert [bytes(k).hex() for k in r["keys"][order]] == keys, "keys differ"
+got = (r["unit"] * r["norms"][:, None])[order]
+assert got.dtype == x.dtype == np.float32 and got.shape == x.shape, (got.shape, x.shape)
+if sys.argv[2].endswith("f16"): assert np.allclose(got, x, rtol=2.5e-7, atol=0), np.abs(got - x).max()
+else: assert (got.view("u4") & 0x7fffffff == x.view("u4") & 0x7fffffff).all() and (got == x).all(), np.abs(got - x).max()
+P
+        )
+        result $? "$set $view: keys and vectors as export has them, to the bit" "$why"
+    done
+    expect_python() { run $python samples/read_features.py "$@"; [ $? -ne 0 ] && grep -q "$why" "$tmp/err"; }
+    why="view 7 has 0 vectors"; holds "a view that is not there" expect_python "$c" image.final 7
+    cp -r "$c" "$tmp/damaged"
+    at=$(LC_ALL=C grep -abo CSFB "$tmp/damaged/features/text.final/data.mdb" | head -n 1 | cut -d: -f1)
+    printf '\1' | dd of="$tmp/damaged/features/text.final/data.mdb" bs=1 seek=$((at + 60)) conv=notrunc status=none
+    why="block fails its checksum"; holds "a damaged block is refused" expect_python "$tmp/damaged" text.final
+fi
 finish
