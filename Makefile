@@ -52,6 +52,17 @@ fuzz_runs := $(foreach f,$(sort $(fuzz_bin)),"$f tests/seeds/$(patsubst fuzz_%,%
 bench_bin := $(patsubst tests/%.c,$(build)/tests/%,$(wildcard tests/bench_*.c))
 jobs    := $(shell nproc)
 
+# the reader library: store/ again, position-independent, with nothing visible but the names of store/clipstill.h
+version := $(shell sed -nE 's/.*CLIPSTILL_VERSION "(.*)".*/\1/p' cli/command.h)
+read    := $(build)/read
+read_so := libclipstill-read.so
+read_abi := 0
+read_obj := $(patsubst %.c,$(read)/%.c.o,$(wildcard store/*.c))
+open    := (
+read_names := $(shell sed -nE 's/^CLIPSTILL_API .*[ *](clipstill_[a-z_]+)[$(open)].*/\1/p' store/clipstill.h)
+read_libs := -llmdb -lzstd -ljansson -lcrypto -lm -pthread
+readers := $(read)/$(read_so).$(read_abi) $(read)/libclipstill-read.a $(read)/clipstill.pc
+
 # V=1 shows whole commands
 Q       := $(if $(V),,@)
 say      = $(if $(V),,@echo "  $(1) $(2)")
@@ -89,10 +100,30 @@ $(build)/clipstill: $(cli_obj) $(lib)
 	$(call say,LINK,clipstill)
 	$(Q)$(CC) $(CFLAGS_ALL) $(cli_obj) $(lib) $(LDLIBS) -o $@
 
+$(read)/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -ffunction-sections -MMD -MP -c $< -o $@
+
+$(read)/$(read_so).$(read_abi): $(read_obj)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -fno-openmp -shared -Wl,-soname,$(@F) -Wl,--gc-sections -Wl,--as-needed $(if $(san),,-Wl,-z,defs) $^ $(read_libs) -o $@
+
+# one object in which all but the public names are local, so that a program may have a codec_init of its own
+$(read)/libclipstill-read.a: $(read_obj)
+	$(call say,AR,$@)
+	$(Q)$(CC) -r -nostdlib -Wl,--gc-sections $(read_names:%=-Wl,-u,%) $^ -o $(read)/clipstill-read.o
+	$(Q)objcopy --localize-hidden --strip-unneeded $(read)/clipstill-read.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(read)/clipstill-read.o
+
+$(read)/clipstill.pc: Makefile cli/command.h
+	@mkdir -p $(@D)
+	@printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: clipstill\nDescription: reads clipstill feature caches\nVersion: %s\nLibs: -L$${libdir} -lclipstill-read\nLibs.private: %s\nCflags: -I$${includedir}\n' \
+	    '$(PREFIX)' '$(version)' '$(read_libs)' >$@
+
 .PRECIOUS: $(build)/%.c.o $(build)/tests/test_% $(build)/fuzz/%
 -include $(shell find $(build) -name '*.d' 2>/dev/null)
 
-.PHONY: clipstill lib deps sample-corpus sample-teacher demo test test-long bench install uninstall format readme clean help
+.PHONY: clipstill lib deps sample-corpus sample-teacher demo test test-long bench install install-reader uninstall format readme clean help
 clipstill: $(build)/clipstill ## build ./clipstill
 	@cp -f $< $@.tmp-make && mv -f $@.tmp-make $@
 
@@ -109,7 +140,7 @@ demo: deps ## the main job on the sample corpus, in under four minutes
 test: deps ## build and run all tests
 	@$(MAKE) --no-print-directory -j$(jobs) run-tests
 
-run-tests: clipstill $(test_bin) $(fuzz_bin)
+run-tests: clipstill $(test_bin) $(fuzz_bin) $(readers)
 	@tests/run.sh 240 $(sort $(test_bin)) $(fuzz_runs) "bash tests/layers.sh --self-test" tests/format.sh $(wildcard tests/cli_*.sh)
 
 test-long: deps ## soaks: kill -9 at random, full disks (minutes)
@@ -152,16 +183,28 @@ run-fuzz-%: $(build)/fuzz/%
 t-%: $(build)/tests/test_% ## build and run one unit test: make t-codec
 	$<
 
-install: clipstill ## install into $(DESTDIR)$(PREFIX)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/clipstill
+doc     := $(DESTDIR)$(PREFIX)/share/doc/clipstill
+install: clipstill install-reader ## install into $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 clipstill $(DESTDIR)$(PREFIX)/bin/clipstill
 	./clipstill help --man > $(build)/clipstill.1
 	install -m 644 $(build)/clipstill.1 $(DESTDIR)$(PREFIX)/share/man/man1/clipstill.1
-	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/clipstill
+	install -m 644 README.md LICENSE $(doc)
+
+install-reader: $(readers) ## the reader library alone: clipstill.h, libclipstill-read, clipstill.pc
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(doc)
+	install -m 644 store/clipstill.h $(DESTDIR)$(PREFIX)/include/clipstill.h
+	install -m 644 $(read)/libclipstill-read.a $(DESTDIR)$(PREFIX)/lib/libclipstill-read.a
+	install -m 755 $(read)/$(read_so).$(read_abi) $(DESTDIR)$(PREFIX)/lib/$(read_so).$(read_abi)
+	ln -sf $(read_so).$(read_abi) $(DESTDIR)$(PREFIX)/lib/$(read_so)
+	install -m 644 $(read)/clipstill.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/clipstill.pc
+	install -m 644 store/FORMAT.md samples/read_features.c samples/read_features.py $(doc)
+	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## take away what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/clipstill $(DESTDIR)$(PREFIX)/share/man/man1/clipstill.1
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/clipstill
+	rm -f $(DESTDIR)$(PREFIX)/include/clipstill.h $(DESTDIR)$(PREFIX)/lib/libclipstill-read.a $(DESTDIR)$(PREFIX)/lib/$(read_so) $(DESTDIR)$(PREFIX)/lib/$(read_so).$(read_abi) $(DESTDIR)$(PREFIX)/lib/pkgconfig/clipstill.pc
+	rm -rf $(doc)
 
 format: ## clang-format the C files
 	clang-format -i $(rooms:%=%/*.c) cli/*.c tests/*.c samples/*.c
