@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "store/digest.h"
+#include "store/planes.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "records are little-endian and copied as they are");
+_Static_assert(PLANES_MAX_ROWS >= BLOCK_MAX_SLOTS, "a block's rows go through planes at once");
 
 #define MAGIC          0x42465343u /* "CSFB" */
 #define HEADER_BYTES   40
@@ -73,64 +75,9 @@ size_t block_record_capacity(const struct block_shape *s)
            compress_bound(block_plain_capacity(s)) + CHECKSUM_BYTES;
 }
 
-static uint16_t zigzag(uint16_t v)
-{
-    return (uint16_t)(v << 1) ^ (uint16_t) - (v >> 15);
-}
-
 static uint16_t unzigzag(uint16_t z)
 {
     return (z >> 1) ^ (uint16_t) - (z & 1);
-}
-
-static uint16_t load16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-/* Rounded average of a channel's codes over all vectors and cells. */
-static uint16_t mean_of(const struct block_shape *s, const uint8_t *const *codes, uint32_t n,
-                        uint32_t channel)
-{
-    int64_t sum = 0, count = (int64_t)n * (s->codec.dim / s->period);
-    for (uint32_t j = channel; j < s->codec.dim; j += s->period)
-        for (uint32_t r = 0; r < n; r++) sum += (int16_t)load16(codes[r] + 2 * (size_t)j);
-    int64_t twice = 2 * sum + count, q = twice / (2 * count);
-    return (uint16_t)(q - (twice % (2 * count) < 0)); /* floor of the average + 1/2 */
-}
-
-/* Residuals and means of n coded vectors; returns the bytes written. */
-static size_t pack_q(const struct block_shape *s, const uint8_t *const *codes, uint32_t n,
-                     uint8_t *out)
-{
-    size_t plane = (size_t)n * s->codec.dim;
-    uint8_t *means = out + 2 * plane;
-    for (uint32_t channel = 0; channel < s->period; channel++) {
-        uint16_t mean = mean_of(s, codes, n, channel);
-        means[channel] = (uint8_t)zigzag(mean);
-        means[channel + s->period] = (uint8_t)(zigzag(mean) >> 8);
-        for (uint32_t j = channel; j < s->codec.dim; j += s->period)
-            for (uint32_t r = 0; r < n; r++) {
-                uint16_t z = zigzag((uint16_t)(load16(codes[r] + 2 * (size_t)j) - mean));
-                out[(size_t)j * n + r] = (uint8_t)z;
-                out[(size_t)j * n + r + plane] = (uint8_t)(z >> 8);
-            }
-    }
-    return n ? 2 * plane + 2 * (size_t)s->period : 0;
-}
-
-/* n vectors of `width` bytes a value as planes; returns the bytes written. */
-static size_t pack_planes(uint32_t dim, uint32_t width, const uint8_t *const *codes, uint32_t n,
-                          uint8_t *out)
-{
-    size_t plane = (size_t)n * dim;
-    for (uint32_t j = 0; j < dim; j++)
-        for (uint32_t r = 0; r < n; r++)
-            for (uint32_t k = 0; k < width; k++)
-                out[k * plane + (size_t)j * n + r] = codes[r][(size_t)j * width + k];
-    return plane * width;
 }
 
 static size_t pack(const struct block_shape *s, const struct block_row *rows, uint32_t n_rows,
@@ -143,9 +90,9 @@ static size_t pack(const struct block_shape *s, const struct block_row *rows, ui
         if (rows[i].kind == CODEC_RAW) raw[n_raw++] = rows[i].code;
     }
     size_t n = s->codec.storage == STORAGE_Q
-                   ? pack_q(s, coded, n_coded, plain)
-                   : pack_planes(s->codec.dim, n_planes(s), coded, n_coded, plain);
-    return n + pack_planes(s->codec.dim, 4, raw, n_raw, plain + n);
+                   ? planes_from_codes(coded, n_coded, s->codec.dim, s->period, plain)
+                   : planes_from_rows(coded, n_coded, s->codec.dim, n_planes(s), plain);
+    return n + planes_from_rows(raw, n_raw, s->codec.dim, 4, plain + n);
 }
 
 /* Bitmaps, key checks and norms behind the header; returns the bytes written. */
@@ -304,4 +251,16 @@ void block_code(const struct block *b, const struct block_shape *s, uint32_t slo
         memcpy(code + 2 * (size_t)j, &v, 2);
         if (++channel == s->period) channel = 0;
     }
+}
+
+void block_codes(const struct block *b, const struct block_shape *s, enum codec_kind kind,
+                 uint8_t *codes)
+{
+    uint32_t dim = s->codec.dim;
+    if (kind == CODEC_RAW)
+        planes_to_rows(b->plain + plain_bytes(s, b->n_coded, 0), b->n_raw, dim, 4, codes);
+    else if (kind == CODEC_CODED && s->codec.storage == STORAGE_Q)
+        planes_to_codes(b->plain, b->n_coded, dim, s->period, codes);
+    else if (kind == CODEC_CODED)
+        planes_to_rows(b->plain, b->n_coded, dim, n_planes(s), codes);
 }

@@ -111,5 +111,9 @@ int block_decode(struct block *b, const struct block_shape *shape, uint32_t view
 
 /* The code of a present slot, equal to what went in. // code: codec_bytes of its kind */
 void block_code(const struct block *b, const struct block_shape *shape, uint32_t slot, uint8_t *code);
+/* The codes of all vectors of a kind, by rank, several times faster than one by one.
+ * // codes: (n_coded or n_raw, codec_bytes of the kind) */
+void block_codes(const struct block *b, const struct block_shape *shape, enum codec_kind kind,
+                 uint8_t *codes);
 
 #endif

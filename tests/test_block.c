@@ -71,6 +71,24 @@ static int decode(struct fixture *f, struct block *b, const uint8_t *record, siz
     return block_decode(b, &f->shape, 2, 7, record, n, f->plain, f->z, err);
 }
 
+/* All codes of a kind at once are the codes one by one. */
+static void check_codes(const struct fixture *f, const struct block *b, enum codec_kind kind)
+{
+    struct error err;
+    size_t width = codec_bytes(&f->shape.codec, kind);
+    uint8_t *all = memory_array(f->shape.n_slots, codec_capacity(&f->shape.codec), MEMORY_MAX_FILE,
+                                &err);
+    uint8_t *one = memory_array(codec_capacity(&f->shape.codec), 1, MEMORY_MAX_FILE, &err);
+    block_codes(b, &f->shape, kind, all);
+    for (uint32_t slot = 0; slot < f->shape.n_slots; slot++) {
+        if (b->kind[slot] != kind) continue;
+        block_code(b, &f->shape, slot, one);
+        CHECK(!memcmp(one, all + b->rank[slot] * width, width));
+    }
+    memory_free(all);
+    memory_free(one);
+}
+
 static void check_round_trip(enum codec_storage storage, uint32_t dim, uint32_t grid, uint32_t keep)
 {
     struct fixture f;
@@ -93,6 +111,8 @@ static void check_round_trip(enum codec_storage storage, uint32_t dim, uint32_t 
         i++;
     }
     memory_free(code);
+    check_codes(&f, &b, CODEC_CODED);
+    check_codes(&f, &b, CODEC_RAW);
     tear_down(&f);
 }
 
