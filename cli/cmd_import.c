@@ -18,7 +18,7 @@ static const struct option options[] = {
      "JSON: model, tower, tap, dimension, normalized, preprocessing", 0, 0, NULL, &from.identity},
     {"set", 0, OPTION_STRING, "NAME", "name of the feature set; the identity's tap when not given",
      0, 0, NULL, &from.name},
-    {"store", 0, OPTION_STRING, "HOW", "f32, f16, or q1e-4: 1 - cos at most 1e-4", 0, 0, NULL,
+    {"store", 0, OPTION_STRING, "HOW", "f32, f16, bf16, or q1e-4: 1 - cos at most 1e-4", 0, 0, NULL,
      &storage},
     {"allow-missing", 0, OPTION_FLAG, NULL, "leave out rows whose record is not in the corpus", 0,
      0, NULL, &from.allow_missing},

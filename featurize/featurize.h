@@ -37,7 +37,7 @@ struct featurize_options {
     struct view_plan plan;
     /* AUTO: what the existing set has; for a new one bf16 where the CPU has it, else f32 */
     enum featurize_numerics numerics;
-    /* "f32", "f16", "q1e-4"; NULL: what the existing set has; for a new one q1e-4 for final taps,
+    /* "f32", "f16", "bf16", "q1e-4"; NULL: what the existing set has; for a new one q1e-4 for final taps,
      * q1e-3 for others */
     const char *store;
     const char *prefix;            /* of set names, for a second teacher; NULL: none */

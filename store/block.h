@@ -9,7 +9,7 @@
  *
  *      0   4  "CSFB"
  *      4   2  version, 1
- *      6   2  storage: 0 f32, 1 f16, 2 q
+ *      6   2  storage: 0 f32, 1 f16, 2 q, 3 bf16
  *      8   4  view                             a record read under another key is refused
  *     12   4  block number: slot i holds record number * n_slots + i of the corpus
  *     16   4  dim, values a vector
@@ -32,7 +32,7 @@
  * (value-major: 1.6% smaller than vector-major on real features):
  *
  *     f32   planes 0, 1, 2, 3 of m * dim floats
- *     f16   planes 0, 1 of m * dim halves
+ *     f16   planes 0, 1 of m * dim halves; bf16 likewise
  *     q     planes 0, 1 of m * dim residuals, then planes 0, 1 of period means (when m > 0), then
  *           planes 0..3 of n_raw * dim floats
  *

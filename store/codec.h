@@ -9,6 +9,7 @@
  *
  *   f32   u as it is: 4 bytes a value.
  *   f16   IEEE half, rounded to nearest even: 2 bytes a value.
+ *   bf16  the upper half of f32, likewise: 2 bytes that compress better; 1 - cos about 1.2e-6.
  *   q     int16 codes c = round(u / s), decoded as c / |c|: the direction needs no scale. s is the
  *         coarsest rung of the ladder s_k = sqrt(24 epsilon / dim) * 2^(-k/32), k = -16..8, for
  *         which 1 - cos(u, c) <= epsilon. On average uniform noise of step s gives
@@ -21,8 +22,8 @@
  * whatever the storage.
  *
  * Invariants: code and norm are a function of (storage, dim, epsilon, x) alone: no neighbours, no
- * order, no state. All sums run in eight fixed lanes of f64. Codes are little-endian. Any thread;
- * nothing is allocated.
+ * order, no state. All sums that decide run in eight fixed lanes of f64: every CPU gives the same
+ * codes. Codes are little-endian. Any thread; nothing is allocated.
  */
 #ifndef STORE_CODEC_H
 #define STORE_CODEC_H
@@ -33,9 +34,10 @@
 
 #include "store/error.h"
 
-enum codec_storage { STORAGE_F32, STORAGE_F16, STORAGE_Q };
+enum codec_storage { STORAGE_F32, STORAGE_F16, STORAGE_Q, STORAGE_BF16 }; /* as on disk */
 enum codec_kind { CODEC_ZERO, CODEC_CODED, CODEC_RAW };
 
+#define CODEC_RUNGS 25
 #define CODEC_MAX_DIM ((uint32_t)1 << 20)
 #define CODEC_MIN_EPSILON 1e-7f
 #define CODEC_MAX_EPSILON 0.1f
@@ -45,13 +47,14 @@ struct codec {
     uint32_t dim;
     float epsilon; /* STORAGE_Q: bound on 1 - cos; 0 otherwise */
     double step;   /* STORAGE_Q: s_0 */
+    float scale[CODEC_RUNGS]; /* STORAGE_Q: 1 / s_k, from the coarsest */
 };
 
 /* ERR_USAGE for a dimension or epsilon out of range. */
 int codec_init(struct codec *c, enum codec_storage storage, uint32_t dim, float epsilon,
                struct error *err) MUST_CHECK;
 
-/* "f32", "f16", "q1e-4": the text of `--store` and of fingerprints. codec_parse: ERR_USAGE quotes a
+/* "f32", "f16", "bf16", "q1e-4": the text of `--store` and of fingerprints. codec_parse: ERR_USAGE quotes a
  * text it does not know; codec_spell gives the shortest text that parses to the same storage and
  * epsilon. */
 #define CODEC_TEXT 24

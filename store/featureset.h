@@ -11,7 +11,7 @@
  *     featureset_get(cur, view, number, key, out, &norm, &err);
  *     featureset_close(fs);
  *
- * A vector is kept as an f32 norm and its direction in the set's storage (store/codec.h): f32, f16,
+ * A vector is kept as an f32 norm and its direction in the set's storage (store/codec.h): f32, f16, bf16,
  * or q, which is error-bounded: 1 - cos <= epsilon for every vector. Codes are a pure function of
  * the vector. Vectors lie in blocks (store/block.h): the largest power of two <= 256 slots that
  * keeps a block <= 1 MiB of f32; slots are dense numbers of the corpus; every slot holds the first

@@ -74,6 +74,8 @@ static double length_of(const float *a, uint32_t n)
 static double bound_of(const struct codec *c, int kind)
 {
     if (kind == CODEC_RAW || c->storage == STORAGE_F32) return 1e-13;
+    if (c->storage == STORAGE_BF16)
+        return 8e-6; /* half of (2^-8)^2: each value off by its relative most */
     return c->storage == STORAGE_F16 ? 2.5e-7 : (double)c->epsilon;
 }
 
@@ -97,8 +99,8 @@ static void check_one(const struct codec *c, const float *x, uint8_t *code, floa
 static const struct {
     enum codec_storage storage;
     float epsilon;
-} STORAGES[] = {{STORAGE_F32, 0},   {STORAGE_F16, 0},   {STORAGE_Q, 1e-7f}, {STORAGE_Q, 1e-5f},
-                {STORAGE_Q, 1e-4f}, {STORAGE_Q, 1e-3f}, {STORAGE_Q, 0.1f}};
+} STORAGES[] = {{STORAGE_F32, 0},   {STORAGE_F16, 0},   {STORAGE_BF16, 0},  {STORAGE_Q, 1e-7f},
+                {STORAGE_Q, 1e-5f}, {STORAGE_Q, 1e-4f}, {STORAGE_Q, 1e-3f}, {STORAGE_Q, 0.1f}};
 
 TEST(every_vector_is_within_its_bound)
 {
@@ -227,9 +229,9 @@ TEST(bad_vectors_and_codes_are_refused)
 
 TEST(storage_is_spelled_as_it_is_parsed)
 {
-    static const char *const GOOD[] = {"f32",   "f16",   "q1e-4",       "q2.5e-5",
-                                       "q1e-1", "q1e-7", "q1.234568e-3"};
-    static const char *const BAD[] = {"",      "q",      "f64",  "q0",     "q1",
+    static const char *const GOOD[] = {"f32",     "f16",   "bf16",  "q1e-4",
+                                       "q2.5e-5", "q1e-1", "q1e-7", "q1.234568e-3"};
+    static const char *const BAD[] = {"",      "q",      "f64",  "bf",     "q0",    "q1",
                                       "q1e-8", "q-1e-4", "qnan", "q1e-4x", "q 1e-4"};
     struct error err;
     enum codec_storage storage;
@@ -245,6 +247,90 @@ TEST(storage_is_spelled_as_it_is_parsed)
     CHECK_OK(codec_parse("q0.0001", &storage, &epsilon, &err), &err);
     codec_spell(storage, epsilon, text);
     CHECK_STR(text, "q1e-4");
+}
+
+/* The ladder by its definition: exact sums at every rung, from the coarsest. */
+static double twin_scale(const struct codec *c, const float *u)
+{
+    float top = 0;
+    double uu = 0;
+    for (uint32_t i = 0; i < c->dim; i++) {
+        top = fmaxf(top, fabsf(u[i]));
+        uu += (double)u[i] * (double)u[i];
+    }
+    for (int k = -16; k <= 8; k++) {
+        float scale = (float)(exp2(k / 32.0) / sqrt(24.0 * (double)c->epsilon / c->dim));
+        double dot = 0, square = 0;
+        if (top * scale > 32767) return 0;
+        for (uint32_t i = 0; i < c->dim; i++) {
+            double code = (double)rintf(u[i] * scale);
+            dot += code * (double)u[i];
+            square += code * code;
+        }
+        if (square > 0 && 1 - dot / sqrt(square * uu) <= (double)c->epsilon * 0.999)
+            return (double)scale;
+    }
+    return 0;
+}
+
+TEST(a_rung_is_passed_over_only_where_it_misses)
+{
+    static const uint32_t DIMS[] = {1, 2, 3, 15, 16, 17, 96, 512, 1000, DIM_MAX};
+    static const float EPSILONS[] = {1e-7f, 1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 0.1f};
+    struct error err;
+    float *x = memory_array(DIM_MAX, 4, MEMORY_MAX_SMALL, &err), norm;
+    float *u = memory_array(DIM_MAX, 4, MEMORY_MAX_SMALL, &err);
+    uint8_t *code = memory_array(DIM_MAX, 4, MEMORY_MAX_SMALL, &err);
+    int n_differ = 0, n_coded = 0;
+    for (size_t d = 0; d < sizeof DIMS / sizeof *DIMS; d++)
+        for (size_t e = 0; e < sizeof EPSILONS / sizeof *EPSILONS; e++)
+            for (int i = 0; i < 8 * SHAPES; i++) {
+                struct codec c;
+                make((enum shape)(i % SHAPES), x, DIMS[d]);
+                double length = length_of(x, DIMS[d]);
+                if (length == 0) continue;
+                CHECK_OK(codec_init(&c, STORAGE_Q, DIMS[d], EPSILONS[e], &err), &err);
+                for (uint32_t j = 0; j < DIMS[d]; j++) u[j] = (float)((double)x[j] * (1 / length));
+                double scale = twin_scale(&c, u);
+                int kind = codec_encode(&c, x, code, &norm, &err);
+                bool same = (kind == CODEC_RAW) == (scale == 0);
+                for (uint32_t j = 0; j < DIMS[d] && same && kind == CODEC_CODED; j++) {
+                    int16_t v;
+                    memcpy(&v, code + 2 * (size_t)j, 2);
+                    same = (float)v == rintf(u[j] * (float)scale);
+                }
+                n_coded += kind == CODEC_CODED;
+                n_differ += !same;
+            }
+    CHECK_EQ(n_differ, 0);
+    CHECK(n_coded > 4000);
+    memory_free(x);
+    memory_free(u);
+    memory_free(code);
+}
+
+/* By definition: eight bits behind the leading one, ties to even. */
+TEST(bfloats_round_to_nearest_even)
+{
+    struct error err;
+    struct codec c;
+    uint32_t n_ties = 0;
+    CHECK_OK(codec_init(&c, STORAGE_BF16, 2, 0, &err), &err);
+    CHECK_EQ(codec_bytes(&c, CODEC_CODED), 4);
+    for (int i = 0; i < 20000; i++) {
+        /* the second value stands at the middle of two bfloats; at 2^-40 of the first it leaves the
+         * length alone */
+        float x[2] = {1, (float)ldexp(128 + (double)(i % 128) + (i % 3 ? 0.5 : uniform()), -48)};
+        float norm, out[2];
+        uint32_t code[1];
+        int e;
+        double m = frexp((double)x[1], &e) * 256, want = ldexp(rint(m), e - 8);
+        n_ties += m - floor(m) == 0.5;
+        CHECK_EQ(codec_encode(&c, x, (uint8_t *)code, &norm, &err), CODEC_CODED);
+        CHECK(codec_decode(&c, CODEC_CODED, (uint8_t *)code, out));
+        CHECK((double)out[1] == want && out[0] == 1);
+    }
+    CHECK(n_ties > 10000);
 }
 
 /* Value of a finite half by definition. */
