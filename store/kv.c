@@ -345,19 +345,23 @@ static int open_checked(struct kv *kv, const char *data_path, struct error *err)
     return 0;
 }
 
-int kv_open(struct kv **out, const char *folder, const struct kv_config *config, struct error *err)
+/* Whether the folder's name leads elsewhere than to the folder open at fd: it was exchanged meanwhile. */
+static bool has_moved(const char *folder, int fd)
+{
+    struct stat then, now;
+    return fd >= 0 && fstat(fd, &then) == 0 && stat(folder, &now) == 0 &&
+           (then.st_ino != now.st_ino || then.st_dev != now.st_dev);
+}
+
+/* Opens the folder, which may be exchanged for another at any moment: *moved then, and nothing is
+ * open. The folder that is there first is held, so that its inode number cannot come back. Under guard. */
+static int open_once(struct kv **out, const char *folder, const char *data_path,
+                     const struct kv_config *config, bool *moved, struct error *err)
 {
     struct kv *kv = NULL;
-    char *data_path = NULL;
-    int rc = 0;
-    pthread_mutex_lock(&guard);
-    if (config->n_tables > MAX_TABLES) {
-        rc = error_set(err, ERR_USAGE, "%s: at most %d tables", folder, MAX_TABLES);
-        goto done;
-    }
-    data_path = file_join(folder, DATA_FILE, err);
-    if (!data_path) rc = ERR_NOMEM;
-    if (rc == 0 && config->mode != KV_READ) rc = file_make_folder(folder, err);
+    int rc = 0, place = -1;
+    if (config->mode != KV_READ) rc = file_make_folder(folder, err);
+    if (rc == 0) place = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (rc == 0 && config->mode == KV_READ && file_size(data_path) == 0)
         rc = error_set(err, ERR_NOT_FOUND, "%s: there is no store here", folder);
     if (rc == 0) rc = refuse_network(folder, err);
@@ -382,14 +386,33 @@ int kv_open(struct kv **out, const char *folder, const struct kv_config *config,
     kv->room = config->room_bytes ? config->room_bytes : ROOM;
     if (kv->mode != KV_READ) rc = lock_take(&kv->lock, folder, err);
     if (rc == 0) rc = open_checked(kv, data_path, err);
-    if (rc < 0) goto done;
+    *moved = has_moved(folder, place);
+    if (rc < 0 || *moved) goto done;
     kv->next = environments;
     environments = kv;
     *out = kv;
     kv = NULL;
 done:
-    pthread_mutex_unlock(&guard);
+    *moved = *moved || (rc < 0 && has_moved(folder, place));
     if (kv) kv_free(kv);
+    if (place >= 0) close(place);
+    return rc;
+}
+
+int kv_open(struct kv **out, const char *folder, const struct kv_config *config, struct error *err)
+{
+    int rc = 0;
+    bool moved = true;
+    if (config->n_tables > MAX_TABLES)
+        return error_set(err, ERR_USAGE, "%s: at most %d tables", folder, MAX_TABLES);
+    char *data_path = file_join(folder, DATA_FILE, err);
+    if (!data_path) return ERR_NOMEM;
+    pthread_mutex_lock(&guard);
+    while (moved) {
+        moved = false;
+        rc = open_once(out, folder, data_path, config, &moved, err);
+    }
+    pthread_mutex_unlock(&guard);
     memory_free(data_path);
     return rc;
 }
@@ -421,6 +444,22 @@ uint64_t kv_map_bytes(const struct kv *kv)
     MDB_envinfo info;
     mdb_env_info(kv->env, &info);
     return info.me_mapsize;
+}
+
+const char *kv_folder(const struct kv *kv)
+{
+    return kv->folder;
+}
+
+const char *const *kv_tables(const struct kv *kv, int *n)
+{
+    *n = kv->n_tables;
+    return kv->tables;
+}
+
+void kv_retire(struct kv *kv)
+{
+    kv->mode = KV_READ;
 }
 
 /* mdb_txn_begin that follows a map grown by another process. Under guard. */
@@ -644,6 +683,25 @@ int kv_count(struct kv_txn *t, int table, uint64_t *n, struct error *err)
     if (rc) return fail(t->kv->folder, "counting records", rc, err);
     *n = s.ms_entries;
     return 0;
+}
+
+int kv_used_bytes(struct kv_txn *t, uint64_t *bytes, struct error *err)
+{
+    if (!t->txn) return gone(t, err);
+    *bytes = 0;
+    for (int i = 0; i < t->kv->n_tables; i++) {
+        MDB_stat s;
+        int rc = mdb_stat(t->txn, t->kv->dbi[i], &s);
+        if (rc) return fail(t->kv->folder, "counting pages", rc, err);
+        *bytes += (s.ms_branch_pages + s.ms_leaf_pages + s.ms_overflow_pages) *
+                  (uint64_t)s.ms_psize;
+    }
+    return 0;
+}
+
+const struct kv *kv_of(const struct kv_txn *t)
+{
+    return t->kv;
 }
 
 int kv_cursor_open(struct kv_txn *t, int table, struct kv_cursor **out, struct error *err)

@@ -35,6 +35,8 @@
  *   first; a writer beside another handle of the same process is ERR_USAGE. A forked child opens
  *   its own.
  * - Readers that died are cleared away when a writer opens and before each of its transactions.
+ * - A folder that is exchanged for another (store/generation.h) while it is opened is opened again:
+ *   the lock, the readers' table and the data are always those of one folder.
  *
  * Threading: a handle may be used by several threads; a transaction and its cursors by one at a
  * time. A writer's handle has at one time either one writing transaction or any number of reading
@@ -82,6 +84,12 @@ void kv_close(struct kv *kv);
 /* Bytes of the data file. */
 uint64_t kv_file_bytes(const struct kv *kv);
 uint64_t kv_map_bytes(const struct kv *kv);
+/* As given at opening; borrowed until kv_close. */
+const char *kv_folder(const struct kv *kv);
+const char *const *kv_tables(const struct kv *kv, int *n);
+/* From now on the handle reads alone: its folder is no longer the store's (store/generation.h). The
+ * writer's lock stays until kv_close. */
+void kv_retire(struct kv *kv);
 
 int kv_begin_read(struct kv *kv, struct kv_txn **txn, struct error *err) MUST_CHECK;
 int kv_begin_write(struct kv *kv, struct kv_txn **txn, struct error *err) MUST_CHECK;
@@ -95,6 +103,9 @@ int kv_get(struct kv_txn *txn, int table, const void *key, size_t n_key, struct 
            struct error *err) MUST_CHECK;
 /* Number of records of a table. */
 int kv_count(struct kv_txn *txn, int table, uint64_t *n, struct error *err) MUST_CHECK;
+/* Bytes of the pages that hold records: what a copy without free pages takes, at most. */
+int kv_used_bytes(struct kv_txn *txn, uint64_t *bytes, struct error *err) MUST_CHECK;
+const struct kv *kv_of(const struct kv_txn *txn);
 
 /* Writing transactions only, with no cursor of the transaction open. kv_put replaces; kv_append is
  * a put of a key behind the last one (full pages; ERR_CORRUPT when it is not behind); kv_delete of

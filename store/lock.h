@@ -6,7 +6,8 @@
  *
  * The kernel frees it when its holder ends in any way, so that there is no stale lock after kill
  * -9; the file stays, and holds the process id of its last holder for the error message only. The
- * lock follows the folder through a rename. A forked child shares its parent's lock. Threading: one
+ * lock follows the folder through a rename, and is never that of a folder whose name was given to another
+ * one meanwhile (store/generation.h). A forked child shares its parent's lock. Threading: one
  * owner. kv_open takes it for every writer; nobody else needs to.
  */
 #ifndef STORE_LOCK_H

@@ -1,0 +1,292 @@
+/* Copies of an environment and the exchange of one for another, under readers, kill -9 and a full disk. */
+#include "store/generation.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store/file.h"
+#include "store/memory.h"
+#include "tests/check.h"
+
+static const char *const tables[] = {"a", "b"};
+static const struct kv_config reading = {.mode = KV_READ, .tables = tables, .n_tables = 2},
+                              writing = {.mode = KV_WRITE, .tables = tables, .n_tables = 2};
+static struct error err;
+static char top[64], folder[80];
+
+static void set_up(void)
+{
+    strcpy(top, "/tmp/clipstill-gen-XXXXXX");
+    if (!mkdtemp(top)) abort();
+    snprintf(folder, sizeof folder, "%s/store", top);
+}
+
+static void tear_down(void)
+{
+    if (file_remove_folder(top, &err) < 0) abort();
+}
+
+/* Whether a file holds the bytes. */
+static bool file_has(const char *path, const char *text)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    if (file_read(path, MEMORY_MAX_FILE, &bytes, &n, &err) < 0) abort();
+    bool has = memmem(bytes, n, text, strlen(text)) != NULL;
+    memory_free(bytes);
+    return has;
+}
+
+static int put(struct kv *kv, int from, int to, const char *word, size_t n_value)
+{
+    struct kv_txn *txn = NULL;
+    static char value[9000];
+    int rc = kv_begin_write(kv, &txn, &err);
+    for (int i = from; rc == 0 && i < to; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%08d", i);
+        memset(value, 'x', n_value);
+        snprintf(value, sizeof value, "%s-%d", word, i);
+        rc = kv_put(txn, i % 2, key, 8, value, n_value, &err);
+    }
+    if (rc == 0) return kv_commit(txn, &err);
+    kv_abort(txn);
+    return rc;
+}
+
+static int remove_one(struct kv *kv, int i)
+{
+    struct kv_txn *txn = NULL;
+    char key[16];
+    snprintf(key, sizeof key, "%08d", i);
+    int rc = kv_begin_write(kv, &txn, &err);
+    if (rc == 0) rc = kv_delete(txn, i % 2, key, 8, &err);
+    if (rc == 0) return kv_commit(txn, &err);
+    kv_abort(txn);
+    return rc;
+}
+
+/* Records of both tables that a transaction sees; -1 when one of them is not what was put. */
+static int count(struct kv_txn *txn, const char *word)
+{
+    int n = 0;
+    for (int table = 0; table < 2; table++) {
+        struct kv_cursor *cur;
+        struct kv_bytes k, v;
+        if (kv_cursor_open(txn, table, &cur, &err) < 0) return -1;
+        int rc = kv_cursor_first(cur, &k, &v, &err);
+        for (; rc > 0; rc = kv_cursor_next(cur, &k, &v, &err), n++)
+            if (memcmp(v.bytes, word, strlen(word))) n = -1000000;
+        kv_cursor_close(cur);
+        if (rc < 0) return -1;
+    }
+    return n;
+}
+
+static int count_now(const char *word)
+{
+    struct kv *kv = NULL;
+    struct kv_txn *txn = NULL;
+    int n = -1;
+    if (kv_open(&kv, folder, &reading, &err) == 0 && kv_begin_read(kv, &txn, &err) == 0)
+        n = count(txn, word);
+    kv_abort(txn);
+    kv_close(kv);
+    return n;
+}
+
+TEST(generation_leaves_no_deleted_byte)
+{
+    struct kv *kv;
+    struct generation_bytes bytes;
+    char data[100];
+    set_up();
+    snprintf(data, sizeof data, "%s/data.mdb", folder);
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    CHECK_OK(put(kv, 0, 400, "ordinary", 100), &err);
+    CHECK_OK(put(kv, 1000, 1001, "secretsmall", 100), &err);
+    CHECK_OK(put(kv, 1001, 1002, "secretlarge", 9000), &err);
+    CHECK_OK(remove_one(kv, 1000), &err);
+    CHECK_OK(remove_one(kv, 1001), &err);
+    CHECK(file_has(data, "secretsmall") && file_has(data, "secretlarge"));
+    CHECK_OK(generation_replace(kv, NULL, "gc", &bytes, &err), &err);
+    CHECK(bytes.after < bytes.before);
+    CHECK(!file_has(data, "secret"));
+    CHECK_EQ(put(kv, 0, 1, "lost", 10), ERR_USAGE); /* the old handle writes no more */
+    kv_close(kv);
+    CHECK_EQ(count_now("ordinary"), 400);
+    char left[100];
+    snprintf(left, sizeof left, "%s/.gc-store", top);
+    CHECK(!file_exists(left));
+    tear_down();
+}
+
+TEST(generation_keeps_the_old_one_for_its_readers)
+{
+    struct kv *kv, *old, *new;
+    struct kv_txn *before, *later;
+    struct generation_bytes bytes;
+    set_up();
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    CHECK_OK(put(kv, 0, 3000, "word", 200), &err);
+    kv_close(kv);
+    int to_child[2], to_parent[2];
+    if (pipe(to_child) || pipe(to_parent)) abort();
+    pid_t child = fork();
+    if (child == 0) { /* has the old one open, with and without a transaction, over the exchange */
+        char c;
+        int rc = kv_open(&old, folder, &reading, &err);
+        if (rc == 0) rc = kv_begin_read(old, &before, &err);
+        if (rc < 0 || write(to_parent[1], "r", 1) != 1 || read(to_child[0], &c, 1) != 1) _exit(1);
+        if (count(before, "word") != 3000) _exit(2);
+        if (kv_begin_read(old, &later, &err) < 0 || count(later, "word") != 3000) _exit(3);
+        /* and beside it the new one, in the same process */
+        if (kv_open(&new, folder, &reading, &err) < 0 || new == old) _exit(4);
+        kv_abort(later);
+        if (kv_begin_read(new, &later, &err) < 0 || count(later, "word") != 3007) _exit(5);
+        kv_abort(later);
+        kv_abort(before);
+        kv_close(new);
+        kv_close(old);
+        _exit(0);
+    }
+    char c;
+    CHECK_EQ(read(to_parent[0], &c, 1), 1);
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    CHECK_OK(generation_replace(kv, NULL, "gc", &bytes, &err), &err);
+    kv_close(kv);
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    CHECK_OK(put(kv, 3000, 3007, "word", 200), &err);
+    kv_close(kv);
+    CHECK_EQ(write(to_child[1], "g", 1), 1);
+    int status = 0;
+    waitpid(child, &status, 0);
+    CHECK_EQ(status, 0);
+    for (int i = 0; i < 2; i++) {
+        close(to_child[i]);
+        close(to_parent[i]);
+    }
+    tear_down();
+}
+
+/* Readers and writers that open all the time, while the folder is exchanged all the time: nobody
+ * sees half of anything and no commit is lost. */
+TEST(generation_is_exchanged_under_those_who_open)
+{
+    struct kv *kv;
+    enum { READERS = 3, ROUNDS = 60, WRITES = 40 };
+    set_up();
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    CHECK_OK(put(kv, 0, 100, "word", 200), &err);
+    kv_close(kv);
+    pid_t readers[READERS], writer;
+    for (int r = 0; r < READERS; r++)
+        if ((readers[r] = fork()) == 0)
+            for (int last = 100;;) {
+                int n = count_now("word");
+                if (n < last || getppid() == 1) _exit(1); /* records only come */
+                last = n;
+            }
+    if ((writer = fork()) == 0) {
+        for (int i = 100; i < 100 + WRITES;) {
+            int rc = kv_open(&kv, folder, &writing, &err);
+            if (rc == ERR_LOCKED) continue;
+            if (rc < 0 || put(kv, i, i + 1, "word", 200) < 0) _exit(1);
+            kv_close(kv);
+            i++;
+        }
+        _exit(0);
+    }
+    int n_done = 0, status = 0;
+    for (int i = 0; n_done < ROUNDS && i < 1000000; i++) {
+        struct generation_bytes bytes;
+        int rc = kv_open(&kv, folder, &writing, &err);
+        if (rc == ERR_LOCKED) continue;
+        if (rc == 0) rc = generation_replace(kv, NULL, "gc", &bytes, &err);
+        if (rc < 0) CHECK_FAIL("%s", err.text);
+        kv_close(kv);
+        n_done++;
+        usleep(1000);
+    }
+    CHECK_EQ(n_done, ROUNDS);
+    waitpid(writer, &status, 0);
+    CHECK_EQ(status, 0);
+    for (int r = 0; r < READERS; r++) {
+        CHECK_EQ(waitpid(readers[r], &status, WNOHANG),
+                 0); /* still reading, not ended by a finding */
+        kill(readers[r], SIGKILL);
+        waitpid(readers[r], &status, 0);
+    }
+    CHECK_EQ(count_now("word"), 100 + WRITES);
+    tear_down();
+}
+
+TEST(generation_survives_kill)
+{
+    struct kv *kv;
+    enum { KILLS = 40 };
+    set_up();
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    CHECK_OK(put(kv, 0, 2000, "word", 300), &err);
+    kv_close(kv);
+    unsigned state = 12345;
+    int n_landed = 0;
+    for (int i = 0; i < KILLS; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            struct generation_bytes bytes;
+            for (;;) {
+                if (kv_open(&kv, folder, &writing, &err) < 0 ||
+                    generation_replace(kv, NULL, "gc", &bytes, &err) < 0)
+                    _exit(1);
+                kv_close(kv);
+            }
+        }
+        state = state * 1103515245u + 12345u;
+        usleep(1000 + state / 65536 % 30000);
+        kill(child, SIGKILL);
+        int status = 0;
+        waitpid(child, &status, 0);
+        n_landed += WIFSIGNALED(status);
+        CHECK_EQ(count_now("word"), 2000);
+    }
+    CHECK_EQ(n_landed, KILLS);
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    CHECK_OK(generation_sweep(folder, &err), &err);
+    kv_close(kv);
+    char left[100];
+    snprintf(left, sizeof left, "%s/.gc-store", top);
+    CHECK(!file_exists(left));
+    CHECK_EQ(count_now("word"), 2000);
+    tear_down();
+}
+
+TEST(generation_refuses_a_full_disk)
+{
+    struct kv *kv;
+    struct generation_bytes bytes;
+    set_up();
+    if (mount("none", top, "tmpfs", 0, "size=12m") < 0) {
+        tear_down();
+        SKIP("a tmpfs can be mounted by root only");
+    }
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    CHECK_OK(put(kv, 0, 2000, "word", 3000), &err);
+    int rc = generation_replace(kv, NULL, "gc", &bytes, &err);
+    CHECK_EQ(rc, ERR_NOSPACE);
+    CHECK_HAS(err.text, "a whole copy");
+    CHECK_OK(put(kv, 2000, 2001, "word", 300), &err); /* the handle is as before */
+    kv_close(kv);
+    CHECK_EQ(count_now("word"), 2001);
+    char left[100];
+    snprintf(left, sizeof left, "%s/.gc-store", top);
+    CHECK(!file_exists(left));
+    umount(top);
+    tear_down();
+}
+
+TEST_MAIN
