@@ -89,6 +89,7 @@ static int stat_corpus(const char *cache, struct json *answer, struct error *err
     json_set_int(j, "prompts", (int64_t)n.n_prompts);
     json_set_int(j, "pairs", (int64_t)n.n_pairs);
     json_set_int(j, "rejects", (int64_t)n.n_rejects);
+    json_set_int(j, "forgotten", (int64_t)n.n_forgotten);
     json_set(j, "languages", count_pairs(c, NAME_LANGUAGE, pairs, n_pairs, err));
     json_set(j, "sources", count_pairs(c, NAME_SOURCE, pairs, n_pairs, err));
     json_set(j, "labels", count_pairs(c, NAME_LABEL, pairs, n_pairs, err));
@@ -114,21 +115,24 @@ static int count_coverage(struct corpus *c, struct featureset *fs, struct json *
     static uint8_t key[COVERAGE_BATCH][DIGEST_BYTES], has[COVERAGE_BATCH];
     enum featureset_tower tower = featureset_spec(fs)->tower;
     uint32_t n = tower == TOWER_TEXT ? corpus_n_captions(c) : corpus_n_images(c);
-    uint64_t n_hit = 0;
+    uint64_t n_hit = 0, n_live = 0;
     for (uint32_t first = 0; first < n; first += COVERAGE_BATCH) {
-        uint32_t m = n - first < COVERAGE_BATCH ? n - first : COVERAGE_BATCH;
+        uint32_t end = n - first < COVERAGE_BATCH ? n : first + COVERAGE_BATCH, m = 0;
         int rc = 0;
-        for (uint32_t i = 0; i < m && rc == 0; i++) {
-            number[i] = first + i;
-            rc = transfer_key(c, tower, number[i], key[i], err);
+        for (uint32_t i = first; i < end && rc == 0; i++) {
+            number[m] = i;
+            rc = transfer_key(c, tower, i, key[m], err);
+            m += rc == 0;
+            if (rc == ERR_NOT_FOUND) rc = 0; /* forgotten */
         }
         if (rc == 0)
             rc = featureset_has(fs, 0, m, number, (const uint8_t(*)[DIGEST_BYTES])key, has, err);
         if (rc < 0) return rc;
         for (uint32_t i = 0; i < m; i++) n_hit += has[i];
+        n_live += m;
     }
     json_set_int(j, "hit", (int64_t)n_hit);
-    json_set_int(j, "missing", (int64_t)(n - n_hit));
+    json_set_int(j, "missing", (int64_t)(n_live - n_hit));
     return 0;
 }
 

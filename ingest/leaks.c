@@ -43,6 +43,10 @@ static int find_groups(struct leaks *l, struct corpus *c, bool decode, int n_thr
     for (uint32_t i = 0; rc == 0 && i < l->n_images; i++) {
         struct corpus_image image;
         rc = corpus_get_image(c, i, &image, err);
+        if (rc == ERR_NOT_FOUND) { /* forgotten: nobody's twin, and no picture that is not known */
+            rc = 0;
+            continue;
+        }
         if (rc < 0) break;
         likeness[i] = image.likeness;
         known[i] = image.has_likeness;

@@ -68,6 +68,10 @@ static int assign_splits(struct retagging *t, struct error *err)
     for (uint32_t i = 0; rc == 0 && i < l.n_images; i++) {
         struct corpus_image image;
         rc = corpus_get_image(t->c, i, &image, err);
+        if (rc == ERR_NOT_FOUND) { /* forgotten */
+            rc = 0;
+            continue;
+        }
         if (rc < 0) break;
         struct bytes_reader r = bytes_reader(image.key, 8);
         uint64_t key = bytes_key_u64(&r), *of_group = &least[l.group[i]];

@@ -63,6 +63,7 @@ int corpus_open(struct corpus **out, const char *cache, enum corpus_mode mode, s
     if (rc == ERR_NOT_FOUND)
         error_set(err, ERR_NOT_FOUND, "%s: there is no corpus here; make one with clipstill ingest",
                   cache);
+    if (rc == 0 && mode == CORPUS_WRITE) rc = generation_sweep(c->folder, err);
     if (rc < 0) goto done;
     rc = record_check_format(c, err);
     if (rc == 0 && mode == CORPUS_READ)

@@ -32,6 +32,7 @@
 
 #include "store/digest.h"
 #include "store/error.h"
+#include "store/generation.h"
 #include "store/report.h"
 
 enum corpus_mode { CORPUS_READ, CORPUS_WRITE };
@@ -86,6 +87,7 @@ struct corpus_reject {
 
 struct corpus_counts {
     uint64_t n_images, n_image_bytes, n_captions, n_pairs, n_sources, n_rejects, n_prompts;
+    uint64_t n_forgotten; /* numbers of images and captions that are not there any more */
 };
 
 struct corpus;
@@ -133,6 +135,13 @@ int corpus_remove_reject(struct corpus *c, uint64_t number, struct error *err) M
  * pair is there already, the two become one. ERR_NOT_FOUND when `from` is not there. */
 int corpus_change_pair(struct corpus *c, const struct corpus_pair *from, const struct corpus_pair *to,
                        struct error *err) MUST_CHECK;
+/* Forgetting (store/forget.h decides what), inside a batch; see store/corpusforget.c. An image or
+ * caption leaves a tombstone: its number, which is never given again, with an empty record. Its pairs
+ * and ids must go as well, in the same batch. ERR_NOT_FOUND when it is not there. */
+int corpus_remove_image(struct corpus *c, uint32_t number, struct error *err) MUST_CHECK;
+int corpus_remove_caption(struct corpus *c, uint32_t number, struct error *err) MUST_CHECK;
+int corpus_remove_pair(struct corpus *c, const struct corpus_pair *pair, struct error *err) MUST_CHECK;
+int corpus_remove_id(struct corpus *c, uint16_t source, const char *id, struct error *err) MUST_CHECK;
 /* The id of a name, made when new (WRITE, inside a batch). At most 65534 a kind. */
 int corpus_intern(struct corpus *c, enum corpus_name_kind kind, const char *name, uint16_t *id,
                   struct error *err) MUST_CHECK;
@@ -154,8 +163,10 @@ int corpus_find_name(struct corpus *c, enum corpus_name_kind kind, const char *n
 const char *corpus_name(struct corpus *c, enum corpus_name_kind kind, uint16_t id);
 uint16_t corpus_n_names(struct corpus *c, enum corpus_name_kind kind);
 
-uint32_t corpus_n_images(struct corpus *c);   /* numbers run from 0 to n - 1 */
+/* Numbers run from 0 to n - 1; a forgotten one is a tombstone, ERR_NOT_FOUND to every getter. */
+uint32_t corpus_n_images(struct corpus *c);
 uint32_t corpus_n_captions(struct corpus *c);
+uint64_t corpus_n_forgotten(struct corpus *c); /* tombstones of both kinds */
 int corpus_get_image(struct corpus *c, uint32_t number, struct corpus_image *image,
                      struct error *err) MUST_CHECK;
 /* Encoded file bytes, checksum verified; *bytes borrowed. An image without bytes: n == 0. */
@@ -179,6 +190,14 @@ int corpus_set_classes(struct corpus *c, const char *json_text, struct error *er
 int corpus_classes(struct corpus *c, char **json_text, struct error *err) MUST_CHECK;
 
 int corpus_counts(struct corpus *c, struct corpus_counts *counts, struct error *err) MUST_CHECK;
+/* Calls visit for every id; stops at a negative return. Nothing may be written meanwhile. */
+int corpus_each_id(struct corpus *c,
+                   int (*visit)(void *context, uint16_t source, const uint8_t key[DIGEST_BYTES],
+                                const char *id),
+                   void *context, struct error *err) MUST_CHECK;
+/* A pair's text as it came; owned; NULL when it is the normalised one. */
+int corpus_pair_original(struct corpus *c, const struct corpus_pair *pair, char **text,
+                         struct error *err) MUST_CHECK;
 /* Calls visit for every reject in order of arrival with its number and its JSON text; stops at a
  * negative return. */
 int corpus_each_reject(struct corpus *c,
@@ -190,6 +209,13 @@ int corpus_each_reject(struct corpus *c,
  * each; returns their number or a negative error. */
 int corpus_verify(struct corpus *c, void (*finding)(void *context, const char *text), void *context,
                   const struct report *report, struct error *err) MUST_CHECK;
+/* An idle writer's corpus made anew, without free pages and what was deleted (generation_replace);
+ * the handle only reads afterwards, the old generation. */
+int corpus_replace_generation(struct corpus *c, const struct report *report,
+                              struct generation_bytes *bytes, struct error *err) MUST_CHECK;
+/* The handle's snapshot into a folder that must be absent or empty (generation_copy). */
+int corpus_copy(struct corpus *c, const char *folder, const struct report *report,
+                struct error *err) MUST_CHECK;
 /* Canonical text sorted by key, without numbers, clocks, paths or runs, line by line to emit. */
 int corpus_dump(struct corpus *c, int (*emit)(void *context, const char *line), void *context,
                 struct error *err) MUST_CHECK;

@@ -114,6 +114,12 @@ uint32_t corpus_n_captions(struct corpus *c)
     return (uint32_t)c->sums[TABLE_CAPTIONS].n;
 }
 
+uint64_t corpus_n_forgotten(struct corpus *c)
+{
+    return c->sums[TABLE_IMAGES].n - c->sums[TABLE_IMAGE_KEYS].n + c->sums[TABLE_CAPTIONS].n -
+           c->sums[TABLE_CAPTION_KEYS].n;
+}
+
 static int get_numbered(struct corpus *c, enum corpus_table table, uint32_t number,
                         struct kv_bytes *body, struct error *err)
 {
@@ -123,6 +129,9 @@ static int get_numbered(struct corpus *c, enum corpus_table table, uint32_t numb
     if (found == 0)
         return error_set(err, ERR_NOT_FOUND, "%s: table %s has no number %u", c->folder,
                          record_tables[table], number);
+    if (found > 0 && body->n == 0)
+        return error_set(err, ERR_NOT_FOUND, "%s: number %u of table %s was forgotten", c->folder,
+                         number, record_tables[table]);
     return found < 0 ? found : 0;
 }
 
@@ -218,7 +227,7 @@ int corpus_counts(struct corpus *c, struct corpus_counts *counts, struct error *
 {
     struct corpus_pair *pairs = NULL;
     size_t n_pairs = 0;
-    uint64_t n_captions = c->sums[TABLE_CAPTIONS].n, n_paired = 0;
+    uint64_t n_captions = c->sums[TABLE_CAPTIONS].n, n_paired = 0; /* with tombstones */
     int rc = corpus_pairs(c, &pairs, &n_pairs, err);
     if (rc < 0) return rc;
     uint8_t *is_paired = memory_array(n_captions, 1, MEMORY_MAX_TENSOR, err);
@@ -234,13 +243,14 @@ int corpus_counts(struct corpus *c, struct corpus_counts *counts, struct error *
     memory_free(is_paired);
     memory_free(pairs);
     *counts = (struct corpus_counts){
-        .n_images = c->sums[TABLE_IMAGES].n,
+        .n_images = c->sums[TABLE_IMAGE_KEYS].n,
         .n_image_bytes = c->sums[TABLE_IMAGE_BYTES].n_bytes,
-        .n_captions = n_captions,
+        .n_captions = c->sums[TABLE_CAPTION_KEYS].n,
         .n_pairs = n_pairs,
         .n_sources = c->names[NAME_SOURCE].n,
         .n_rejects = c->sums[TABLE_REJECTS].n,
-        .n_prompts = n_captions - n_paired,
+        .n_prompts = c->sums[TABLE_CAPTION_KEYS].n - n_paired,
+        .n_forgotten = corpus_n_forgotten(c),
     };
     return 0;
 }

@@ -178,6 +178,20 @@ int record_append_bytes(struct corpus *c, uint32_t number, const uint8_t key[DIG
     return 0;
 }
 
+int record_delete_bytes(struct corpus *c, uint32_t number, const uint8_t key[DIGEST_BYTES],
+                        size_t n, struct error *err)
+{
+    uint8_t k[4];
+    bytes_put_key_u32(k, number);
+    int rc = kv_delete(c->txn, TABLE_IMAGE_BYTES, k, sizeof k, err);
+    if (rc < 0) return rc;
+    struct bytes_reader r = bytes_reader(key, 8);
+    c->sums[TABLE_IMAGE_BYTES].n--;
+    c->sums[TABLE_IMAGE_BYTES].digest -= bytes_u64(&r);
+    c->sums[TABLE_IMAGE_BYTES].n_bytes -= n;
+    return 0;
+}
+
 int record_number(struct corpus *c, enum corpus_table table, const uint8_t key[DIGEST_BYTES],
                   uint32_t *number, struct error *err)
 {

@@ -73,6 +73,8 @@ int record_delete(struct corpus *c, enum corpus_table table, const void *key, si
 /* TABLE_IMAGE_BYTES has no checksum of its own: key is the digest of the bytes. */
 int record_append_bytes(struct corpus *c, uint32_t number, const uint8_t key[DIGEST_BYTES], const void *bytes,
                         size_t n, struct error *err) MUST_CHECK;
+int record_delete_bytes(struct corpus *c, uint32_t number, const uint8_t key[DIGEST_BYTES], size_t n,
+                        struct error *err) MUST_CHECK;
 /* The digest that the bytes of an image must have. */
 const uint8_t *record_bytes_key(const struct corpus_image *image);
 

@@ -48,12 +48,34 @@ static int check_key_table(const struct walk *w, enum corpus_table keys, const u
                                                      : wrong(w, "its key leads to another number");
 }
 
+/* What is forgotten has no bytes any more. */
+static int check_tombstone(const struct walk *w, struct kv_bytes key)
+{
+    struct kv_bytes bytes;
+    int found = record_get(w->c, TABLE_IMAGE_BYTES, key.bytes, key.n, &bytes, NULL);
+    return found ? wrong(w, "was forgotten, and its bytes are still there") : 0;
+}
+
+/* Whether a number leads to a record and not to a tombstone; one that cannot be read is reported with
+ * its own table. */
+static bool is_there(const struct walk *w, enum corpus_table table, enum corpus_table keys,
+                     uint32_t number)
+{
+    uint8_t k[4];
+    struct kv_bytes body;
+    if (number >= w->c->sums[table].n) return false;
+    if (w->c->sums[table].n == w->c->sums[keys].n) return true; /* nothing was ever forgotten */
+    bytes_put_key_u32(k, number);
+    return record_get(w->c, table, k, sizeof k, &body, NULL) != 1 || body.n > 0;
+}
+
 static int check_image(const struct walk *w, struct kv_bytes key, struct kv_bytes body)
 {
     struct corpus_image image;
     struct kv_bytes bytes;
     uint8_t digest[DIGEST_BYTES];
     if (!is_dense(w, key)) return 0;
+    if (body.n == 0) return check_tombstone(w, key);
     if (record_decode_image(w->c, body, &image, NULL) < 0) return wrong(w, "has impossible fields");
     check_key_table(w, TABLE_IMAGE_KEYS, image.key);
     int found = record_get(w->c, TABLE_IMAGE_BYTES, key.bytes, key.n, &bytes, NULL);
@@ -70,7 +92,7 @@ static int check_image(const struct walk *w, struct kv_bytes key, struct kv_byte
 static int check_caption(const struct walk *w, struct kv_bytes key, struct kv_bytes body)
 {
     uint8_t digest[DIGEST_BYTES];
-    if (!is_dense(w, key)) return 0;
+    if (!is_dense(w, key) || body.n == 0) return 0; /* a tombstone */
     if (body.n <= DIGEST_BYTES) return wrong(w, "is too short");
     digest_of(body.bytes + DIGEST_BYTES, body.n - DIGEST_BYTES, digest);
     if (memcmp(digest, body.bytes, DIGEST_BYTES)) wrong(w, "its text does not match its key");
@@ -81,7 +103,7 @@ static int check_number(const struct walk *w, struct kv_bytes body, enum corpus_
 {
     struct bytes_reader r = bytes_reader(body.bytes, body.n);
     uint32_t number = bytes_u32(&r);
-    return bytes_at_end(&r) && number < w->c->sums[of].n
+    return bytes_at_end(&r) && is_there(w, of, w->table, number)
                ? 0
                : wrong(w, "leads to a number that is not there");
 }
@@ -93,8 +115,10 @@ static int check_pair(const struct walk *w, struct kv_bytes key, struct kv_bytes
     struct kv_bytes original;
     if (record_decode_pair(c, key, body, &p, &original, NULL) < 0)
         return wrong(w, "has impossible fields");
-    if (p.image >= c->sums[TABLE_IMAGES].n) wrong(w, "points to an image that is not there");
-    if (p.caption >= c->sums[TABLE_CAPTIONS].n) wrong(w, "points to a caption that is not there");
+    if (!is_there(w, TABLE_IMAGES, TABLE_IMAGE_KEYS, p.image))
+        wrong(w, "points to an image that is not there");
+    if (!is_there(w, TABLE_CAPTIONS, TABLE_CAPTION_KEYS, p.caption))
+        wrong(w, "points to a caption that is not there");
     if (!corpus_name(c, NAME_LANGUAGE, p.language) || !corpus_name(c, NAME_SOURCE, p.source) ||
         (p.label != CORPUS_NO_NAME && !corpus_name(c, NAME_LABEL, p.label)))
         wrong(w, "has a language, source or label without a name");

@@ -130,6 +130,7 @@ int featureset_open(struct featureset **out, const char *cache, const char *name
                        "feature set %s: its data.mdb is gone or empty; remove the folder and make "
                        "the set again",
                        fs->folder);
+    if (rc == 0 && mode == FEATURESET_WRITE) rc = generation_sweep(fs->folder, err);
     if (rc == 0) rc = kv_begin_read(fs->kv, &txn, err);
     if (rc < 0) goto done;
     rc = featureset_spec_get(txn, fs, err);

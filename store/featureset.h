@@ -44,6 +44,7 @@
 #include "store/codec.h"
 #include "store/digest.h"
 #include "store/error.h"
+#include "store/generation.h"
 #include "store/json.h"
 #include "store/report.h"
 
@@ -104,6 +105,20 @@ int featureset_has(struct featureset *fs, uint32_t view, size_t n, const uint32_
  * codes: ERR_EXISTS; under another key: ERR_CORRUPT. */
 int featureset_put(struct featureset *fs, uint32_t view, size_t n, const uint32_t *numbers,
                    const uint8_t (*keys)[DIGEST_BYTES], const float *vectors, struct error *err) MUST_CHECK;
+
+/* Takes n records, by ascending number, out of all views; neighbours stay as they are, bit for bit.
+ * What is not there is fine. *n_gone: vectors taken out, also after an error. In transactions of about
+ * 64 MB, so that a killed one may have done a part: doing it again goes on. dry_run counts, on any
+ * handle. Their bytes stay in free pages until featureset_replace_generation. */
+int featureset_forget(struct featureset *fs, size_t n, const uint32_t *numbers, bool dry_run,
+                      uint64_t *n_gone, struct error *err) MUST_CHECK;
+/* A writer's set made anew (generation_replace); the handle only reads afterwards, the old generation. */
+int featureset_replace_generation(struct featureset *fs, const struct report *report,
+                                  struct generation_bytes *bytes, struct error *err) MUST_CHECK;
+/* A moment of the set, held until kv_abort, and its copy into a folder that must be absent or empty. */
+int featureset_pin(struct featureset *fs, struct kv_txn **moment, struct error *err) MUST_CHECK;
+int featureset_copy(struct featureset *fs, struct kv_txn *moment, const char *folder,
+                    const struct report *report, struct error *err) MUST_CHECK;
 
 /* One cursor a reading thread: keeps up to 64 MiB of unpacked blocks, so that a set of 20,000 vectors is
  * unpacked once. Owned: featureset_cursor_free, before the set is closed. */

@@ -133,7 +133,8 @@ static int compare_keys(const struct verify *v, const struct block *b, uint32_t 
         if (known && block_check_of(key) == b->check[slot]) continue;
         snprintf(text, sizeof text,
                  known ? "record %u of view %u is stored under another key than the corpus gives it"
-                       : "record %u of view %u is not in the corpus",
+                       : "record %u of view %u is not in the corpus (if it was forgotten, clipstill "
+                         "gc takes it out)",
                  number, b->view);
         tell((void *)(uintptr_t)v, text);
         n++;

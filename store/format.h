@@ -48,7 +48,11 @@
  *                   each value followed by u64: digest_short(key) xor digest_short(value)
  *
  * Version 1 of the corpus is version 2 but for images, which end behind their orientation. Either kind
- * of image record is read, and a writer that opens a corpus of version 1 makes it one of version 2.
+ * of image record is read. Version 2 has no tombstones. A writer that opens a corpus of an older version
+ * makes it one of version 3.
+ *
+ * A tombstone is a record of images or captions that is its sum alone: the number was forgotten, and
+ * is never given again. Its key leads to it no more; it has no bytes, no pair, no id.
  *
  * A set digest is the wrapping sum of the table's record checksums (for image_bytes: of the first 8
  * bytes of the digests of the bytes). Numbers are dense, from 0, in order of arrival. The set digest and
@@ -58,7 +62,7 @@
 #define STORE_FORMAT_H
 
 #define FORMAT_CORPUS_MAGIC "clipstill corpus" /* 16 bytes, without the NUL */
-#define FORMAT_CORPUS_VERSION 2
+#define FORMAT_CORPUS_VERSION 3
 #define FORMAT_CORPUS_OLDEST 1 /* that is still read */
 
 #endif

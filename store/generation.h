@@ -9,9 +9,10 @@
  *     generation_replace(kv, report, "gc corpus", &bytes, &err);
  *     kv_close(kv);                                                           // of the old one
  *
- * A copy is written record by record, in the order of keys: it holds what the transaction sees and
- * not a byte besides. (LMDB's own compacting copy takes pages as they are, and a page keeps what was
- * deleted from it until its place is needed: after `forget` that would be the forgotten text.)
+ * A copy is written record by record, in the order of keys, into full pages: it holds what the
+ * transaction sees and not a byte besides. (A page of LMDB keeps what was deleted from it until its
+ * place is needed. LMDB's own compacting copy happens to leave such gaps out, in 0.9.24, and promises
+ * nothing; what `forget` owes must not hang on that.)
  *
  * generation_replace builds the copy beside the folder, as PARENT/.gc-NAME, and exchanges the two
  * names in one step (renameat2): kill -9 at any moment leaves the old or the new one whole under the

@@ -38,10 +38,12 @@ static int find_rows(struct corpus *c, struct featureset *fs, uint32_t view, str
     if (!keys || !*rows) goto done;
     rc = 0;
     for (uint32_t from = 0; from < n_records && rc == 0; from += CHUNK) {
-        uint32_t count = n_records - from < CHUNK ? n_records - from : CHUNK;
-        for (uint32_t i = 0; i < count && rc == 0; i++) {
-            numbers[i] = from + i;
-            rc = transfer_key(c, tower, from + i, keys[i], err);
+        uint32_t end = n_records - from < CHUNK ? n_records : from + CHUNK, count = 0;
+        for (uint32_t i = from; i < end && rc == 0; i++) {
+            numbers[count] = i;
+            rc = transfer_key(c, tower, i, keys[count], err);
+            count += rc == 0;
+            if (rc == ERR_NOT_FOUND) rc = 0; /* forgotten */
         }
         if (rc == 0)
             rc = featureset_has(fs, view, count, numbers, (const uint8_t(*)[DIGEST_BYTES])keys, has,

@@ -12,6 +12,7 @@
 
 #include "store/corpusrecord.h"
 #include "store/file.h"
+#include "store/format.h"
 #include "store/memory.h"
 #include "tests/check.h"
 
@@ -603,7 +604,7 @@ TEST(corpus_of_another_version_is_refused)
     drop_cache();
 }
 
-TEST(corpus_of_version_1_is_read_and_made_version_2)
+TEST(corpus_of_version_1_is_read_and_made_new)
 {
     uint8_t number[4] = {0, 0, 0, 3}, body[RECORD_IMAGE_BYTES];
     struct corpus_image image;
@@ -623,7 +624,7 @@ TEST(corpus_of_version_1_is_read_and_made_version_2)
         CHECK_OK(corpus_get_image(c, 3, &image, &err), &err);
         CHECK_EQ(image.orientation, 1);
         CHECK(!image.has_likeness && !image.has_icc && !image.is_reduced);
-        CHECK_EQ(record_check_format(c, &err), i ? 2 : 1);
+        CHECK_EQ(record_check_format(c, &err), i ? FORMAT_CORPUS_VERSION : 1);
         CHECK_OK(corpus_verify(c, print_finding, NULL, NULL, &err), &err);
         corpus_close(c);
     }

@@ -153,7 +153,8 @@ int vocabulary_train(struct corpus *corpus, const char *const *languages, size_t
     for (uint32_t i = 0; rc == 0 && i < n; i++) {
         if (use[i] != USE_TRAIN) continue;
         rc = corpus_caption_text(corpus, i, &texts[n_texts], &n_bytes[n_texts], NULL, err);
-        n_texts++;
+        n_texts += rc == 0;
+        if (rc == ERR_NOT_FOUND) rc = 0; /* forgotten */
     }
     if (rc == 0) {
         char why[300] = "";
