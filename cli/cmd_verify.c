@@ -1,4 +1,6 @@
 /* clipstill verify: finds every flipped bit, says which records it touches. */
+#include <string.h>
+
 #include "cli/command.h"
 #include "cli/keyof.h"
 #include "cli/progress.h"
@@ -7,8 +9,16 @@
 #include "store/memory.h"
 #include "store/sandbox.h"
 
+static const char *subset;
+
+static const struct option options[] = {
+    {"subset", 0, OPTION_STRING, "N/T",
+     "check the contents of a T-th of the records only, the Nth; T nights see them all", 0, 0, NULL,
+     &subset},
+};
+
 /* The corpus, or a feature set. */
-struct part {
+struct target {
     const char *cache, *set; /* set: NULL for the corpus */
 };
 
@@ -17,13 +27,25 @@ struct findings {
     struct keyof key; /* first: keyof_number sees a struct keyof */
     struct json *list;
     const char *where;
+    struct part part;
 };
+
+/* "table images, record 17, key 9f..." of "corpus: table images, record 17, key 9f...: why". */
+static void set_touched(struct json *j, const char *text)
+{
+    char touched[400];
+    const char *from = strstr(text, ": "), *to = from ? strstr(from + 2, ": ") : NULL;
+    if (!to) return;
+    snprintf(touched, sizeof touched, "%.*s", (int)(to - from - 2), from + 2);
+    json_set_string(j, "touches", touched);
+}
 
 static void on_finding(void *context, const char *text)
 {
     struct findings *f = context;
     struct json *j = json_new_object();
     json_set_string(j, "where", f->where);
+    set_touched(j, text);
     json_set_string(j, "finding", text);
     json_push(f->list, j);
     if (option_globals.json) return;
@@ -42,7 +64,7 @@ static int as_finding(struct findings *f, int rc, struct error *err)
 /* What is opened before the walk; in a child, since a damaged page can end the process that reads it. */
 static int open_part(void *context, struct sandbox *box, struct error *err)
 {
-    const struct part *p = context;
+    const struct target *p = context;
     struct corpus *c = NULL;
     struct featureset *fs = NULL;
     (void)box;
@@ -57,7 +79,7 @@ static int open_part(void *context, struct sandbox *box, struct error *err)
 /* 1 when the part cannot even be opened without a crash, which is then a finding. */
 static int crashes(const char *cache, const char *set, struct findings *f, struct error *err)
 {
-    struct part p = {cache, set};
+    struct target p = {cache, set};
     return sandbox_run(open_part, &p, on_finding, f, progress_start(), err);
 }
 
@@ -71,7 +93,8 @@ static int verify_set(const char *cache, const char *name, struct corpus *c, str
     rc = featureset_open(&fs, cache, name, FEATURESET_READ, err);
     if (rc == 0) {
         f->key = (struct keyof){c, featureset_spec(fs)->tower == TOWER_TEXT};
-        rc = featureset_verify(fs, c ? keyof_number : NULL, on_finding, f, progress_start(), err);
+        rc = featureset_verify_part(fs, f->part, c ? keyof_number : NULL, on_finding, f,
+                                    progress_start(), err);
     }
     featureset_close(fs);
     return as_finding(f, rc, err);
@@ -85,10 +108,11 @@ static int run(const struct command *self, struct error *err)
     char **names = NULL;
     size_t n = 0;
     struct findings f = {.list = json_new_array(), .where = "corpus"};
-    int rc = crashes(cache, NULL, &f, err);
+    int rc = subset ? part_parse(subset, &f.part, err) : 0;
+    if (rc == 0) rc = crashes(cache, NULL, &f, err);
     if (rc == 0) {
         rc = corpus_open(&c, cache, CORPUS_READ, err);
-        if (rc == 0) rc = corpus_verify(c, on_finding, &f, report, err);
+        if (rc == 0) rc = corpus_verify_part(c, f.part, on_finding, &f, report, err);
     }
     rc = as_finding(&f, rc, err);
     bool is_sound = json_size(f.list) == 0; /* else keys cannot be compared with it */
@@ -118,5 +142,7 @@ struct command cmd_verify = {
     .usage = "CACHE",
     .min_positional = 1,
     .max_positional = 1,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
     .run = run,
 };

@@ -107,11 +107,13 @@ static int run_word(int argc, char **argv, struct error *err)
     return run_command(argc, argv, err);
 }
 
-/* The kernel's word for a mapped file that is shorter than its own head says. */
-static void on_bus_error(int n)
+/* The kernel's word for a mapped page that cannot be read, and what LMDB does with a page that makes no
+ * sense: an address out of all bounds, or an assertion of its own. */
+static void on_fatal(int n)
 {
-    static const char text[] = "clipstill: a page of a mapped file cannot be read: the file is "
-                               "damaged or the disk fails; see clipstill verify\n";
+    static const char text[] =
+        "clipstill: a page of a mapped file cannot be read or makes no sense: "
+        "the file is damaged or the disk fails; see clipstill verify\n";
     (void)n;
     (void)!write(STDERR_FILENO, text, sizeof text - 1);
     _exit(COMMAND_CORRUPT);
@@ -121,7 +123,11 @@ int main(int argc, char **argv)
 {
     struct error err = {0};
     keep_standard_streams();
-    signal(SIGBUS, on_bus_error);
+    signal(SIGBUS, on_fatal);
+#ifndef __SANITIZE_ADDRESS__ /* which reports these itself */
+    signal(SIGSEGV, on_fatal);
+    signal(SIGABRT, on_fatal);
+#endif
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, like a full disk */
     if (argc < 2) {
         print_overview(stderr);

@@ -33,6 +33,7 @@
 #include "store/digest.h"
 #include "store/error.h"
 #include "store/generation.h"
+#include "store/part.h"
 #include "store/report.h"
 
 enum corpus_mode { CORPUS_READ, CORPUS_WRITE };
@@ -204,7 +205,7 @@ int corpus_each_reject(struct corpus *c,
                        int (*visit)(void *context, uint64_t number, const char *json),
                        void *context, struct error *err) MUST_CHECK;
 
-/* Walks everything: every record's checksum, key of every image and caption, both number tables,
+/* Walks everything: the file's pages (store/pages.h), every record's checksum, key of every image and caption, both number tables,
  * pairs that point nowhere, counts and set digests of meta. Findings go to finding() one sentence
  * each; returns their number or a negative error. */
 int corpus_verify(struct corpus *c, void (*finding)(void *context, const char *text), void *context,
@@ -216,6 +217,10 @@ int corpus_replace_generation(struct corpus *c, const struct report *report,
 /* The handle's snapshot into a folder that must be absent or empty (generation_copy). */
 int corpus_copy(struct corpus *c, const char *folder, const struct report *report,
                 struct error *err) MUST_CHECK;
+/* The same, with the contents of a part of the records alone; structure and counts are always checked,
+ * set digests for all of them only. */
+int corpus_verify_part(struct corpus *c, struct part part, void (*finding)(void *context, const char *text),
+                       void *context, const struct report *report, struct error *err) MUST_CHECK;
 /* Canonical text sorted by key, without numbers, clocks, paths or runs, line by line to emit. */
 int corpus_dump(struct corpus *c, int (*emit)(void *context, const char *line), void *context,
                 struct error *err) MUST_CHECK;

@@ -1,6 +1,7 @@
-/* The check of a whole corpus, record by record, in a child process; see corpus_verify in corpus.h.
- * It reads tables with cursors and no help from the getters, so that one bad record is one finding
- * and not the end.
+/* The check of a whole corpus in a child process; see corpus_verify in corpus.h. First the pages of the
+ * file, with store/pages.h: what LMDB would follow blindly. Then each record, with cursors and no
+ * help from the getters, so that one bad record is one finding and not the end. The snapshot that
+ * the caller's handle holds keeps its pages in place meanwhile.
  */
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,8 @@
 #include "store/corpusrecord.h"
 #include "store/json.h"
 #include "store/memory.h"
+#include "store/pages.h"
+#include "store/recordname.h"
 #include "store/sandbox.h"
 
 /* The walk through one table. */
@@ -18,12 +21,27 @@ struct walk {
     struct error *err;
     enum corpus_table table;
     uint64_t i; /* records before this one */
+    struct kv_bytes key;
+    const struct part *part;
+};
+
+/* What the child is told. */
+struct verify {
+    const char *cache, *folder;
+    struct part part;
 };
 
 static int wrong(const struct walk *w, const char *why)
 {
-    sandbox_finding(w->box, "corpus: table %s, record %llu: %s", record_tables[w->table],
-                    (unsigned long long)w->i, why);
+    char name[RECORDNAME_TEXT], hex[DIGEST_HEX] = "";
+    struct kv_bytes value;
+    recordname_of(w->table, w->key, name);
+    bool is_keyed = w->table == TABLE_IMAGES || w->table == TABLE_CAPTIONS;
+    if (is_keyed && record_get(w->c, w->table, w->key.bytes, w->key.n, &value, NULL) > 0 &&
+        value.n >= DIGEST_BYTES)
+        digest_to_hex(value.bytes, hex);
+    sandbox_finding(w->box, "corpus: table %s, %s%s%s: %s", record_tables[w->table], name,
+                    *hex ? ", key " : "", hex, why);
     return 0;
 }
 
@@ -177,6 +195,13 @@ static int check_record(const struct walk *w, struct kv_bytes key, struct kv_byt
     }
 }
 
+/* An image's bytes are chosen with it, and its pairs. */
+static bool is_chosen(const struct walk *w, struct kv_bytes key)
+{
+    if (w->table == TABLE_META || w->table == TABLE_NAMES) return true;
+    return part_has_key(w->part, key.bytes, w->table == TABLE_PAIRS && key.n > 4 ? 4 : key.n);
+}
+
 static int check_table(struct walk *w)
 {
     struct kv_cursor *cur = NULL;
@@ -187,6 +212,8 @@ static int check_table(struct walk *w)
     rc = kv_cursor_first(cur, &key, &value, w->err);
     for (; rc > 0; rc = kv_cursor_next(cur, &key, &value, w->err), w->i++) {
         sums.n++;
+        w->key = key;
+        if (!is_chosen(w, key)) continue;
         if (w->table == TABLE_IMAGE_BYTES) {
             struct bytes_reader r;
             uint8_t digest[DIGEST_BYTES];
@@ -209,23 +236,51 @@ static int check_table(struct walk *w)
         sandbox_finding(w->box, "corpus: table %s: %llu records, meta counts %llu",
                         record_tables[w->table], (unsigned long long)sums.n,
                         (unsigned long long)meta->n);
-    else if (memcmp(&sums, meta, sizeof sums))
+    else if (part_is_all(w->part) && memcmp(&sums, meta, sizeof sums))
         sandbox_finding(w->box, "corpus: table %s: its set digest is not that of meta",
                         record_tables[w->table]);
     return 0;
 }
 
-/* In the child. context: the cache's folder. */
+/* A damaged page, in the words of the records it touches. */
+static void on_damage(void *context, const struct pages_damage *d)
+{
+    char name[RECORDNAME_TEXT];
+    if (d->table == PAGES_NO_TABLE) {
+        sandbox_finding(context, "corpus: the file's structure: page %llu %s",
+                        (unsigned long long)d->page, d->why);
+        return;
+    }
+    recordname_between((enum corpus_table)d->table, d->from, d->to, name);
+    sandbox_finding(context, "corpus: table %s, %s: page %llu %s", record_tables[d->table], name,
+                    (unsigned long long)d->page, d->why);
+}
+
+static int check_pages(const struct verify *v, struct sandbox *box, struct error *err)
+{
+    struct pages *p = NULL;
+    struct pages_visitor visitor = {box, NULL, on_damage};
+    int rc = pages_open(&p, v->folder, record_tables, TABLE_N, err);
+    if (rc == 0) rc = pages_walk(p, &visitor, err);
+    pages_close(p);
+    if (rc != ERR_CORRUPT) return rc;
+    sandbox_finding(box, "corpus: %s", err->text);
+    return 0;
+}
+
+/* In the child. context: struct verify. */
 static int check_all(void *context, struct sandbox *box, struct error *err)
 {
+    const struct verify *v = context;
     struct corpus *c = NULL;
-    int rc = corpus_open(&c, context, CORPUS_READ, err);
+    int rc = check_pages(v, box, err);
+    if (rc == 0) rc = corpus_open(&c, v->cache, CORPUS_READ, err);
     if (rc == ERR_CORRUPT) {
         sandbox_finding(box, "corpus: %s", err->text);
         return 0;
     }
     for (enum corpus_table table = 0; rc == 0 && table < TABLE_N; table++) {
-        struct walk w = {.c = c, .box = box, .err = err, .table = table};
+        struct walk w = {.c = c, .box = box, .err = err, .table = table, .part = &v->part};
         rc = check_table(&w);
         if (rc != ERR_CORRUPT) continue;
         sandbox_finding(box, "corpus: table %s: %s", record_tables[table], err->text);
@@ -235,8 +290,17 @@ static int check_all(void *context, struct sandbox *box, struct error *err)
     return rc;
 }
 
+int corpus_verify_part(struct corpus *c, struct part part,
+                       void (*finding)(void *context, const char *text), void *context,
+                       const struct report *report, struct error *err)
+{
+    struct verify v = {c->cache, c->folder, part};
+    int rc = record_snapshot(c, err);
+    return rc < 0 ? rc : sandbox_run(check_all, &v, finding, context, report, err);
+}
+
 int corpus_verify(struct corpus *c, void (*finding)(void *context, const char *text), void *context,
                   const struct report *report, struct error *err)
 {
-    return sandbox_run(check_all, c->cache, finding, context, report, err);
+    return corpus_verify_part(c, (struct part){0}, finding, context, report, err);
 }

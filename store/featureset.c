@@ -13,7 +13,7 @@
 #include "store/file.h"
 #include "store/memory.h"
 
-static const char *const TABLES[FEATURESET_TABLES] = {"blocks", "meta"};
+const char *const featureset_tables[FEATURESET_TABLES] = {"blocks", "meta"};
 
 static int check_name(const char *name, struct error *err)
 {
@@ -37,7 +37,8 @@ static char *folder_of(const char *cache, const char *prefix, const char *name, 
 
 static int open_kv(const char *folder, enum kv_mode mode, struct kv **kv, struct error *err)
 {
-    struct kv_config config = {.mode = mode, .tables = TABLES, .n_tables = FEATURESET_TABLES};
+    struct kv_config config = {
+        .mode = mode, .tables = featureset_tables, .n_tables = FEATURESET_TABLES};
     return kv_open(kv, folder, &config, err);
 }
 

@@ -46,6 +46,7 @@
 #include "store/error.h"
 #include "store/generation.h"
 #include "store/json.h"
+#include "store/part.h"
 #include "store/report.h"
 
 enum featureset_tower { TOWER_IMAGE, TOWER_TEXT };
@@ -145,6 +146,10 @@ typedef bool featureset_key_of(void *context, uint32_t number, uint8_t key[DIGES
 int featureset_verify(struct featureset *fs, featureset_key_of *key_of,
                       void (*finding)(void *context, const char *text), void *context,
                       const struct report *report, struct error *err) MUST_CHECK;
+/* The same, with a part of the blocks alone; the file's pages are always walked. */
+int featureset_verify_part(struct featureset *fs, struct part part, featureset_key_of *key_of,
+                           void (*finding)(void *context, const char *text), void *context,
+                           const struct report *report, struct error *err) MUST_CHECK;
 /* Canonical text: "set NAME spec|fingerprint|replay JSON", "set NAME tokenizer SHA-256", then one
  * line a vector, "vector NAME view key norm-bits kind sha256-of-codes", sorted by (view, key).
  * Stops at a negative return of emit. */

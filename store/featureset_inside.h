@@ -9,6 +9,7 @@
 #include "store/kv.h"
 
 enum { FEATURESET_BLOCKS, FEATURESET_META, FEATURESET_TABLES };
+extern const char *const featureset_tables[FEATURESET_TABLES];
 
 struct featureset_writer;
 

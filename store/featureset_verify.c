@@ -10,23 +10,30 @@
 
 #include "store/file.h"
 #include "store/memory.h"
+#include "store/pages.h"
+#include "store/recordname.h"
 #include "store/sandbox.h"
 
 struct verify {
-    const char *cache, *name;
+    const char *cache, *name, *folder;
+    uint32_t n_slots;
+    struct part part;
     featureset_key_of *key_of;
     void (*finding)(void *context, const char *text);
     void *context;
 };
 
 /* One block: record, codes; counts what it holds. */
-static void verify_block(struct featureset_walk *w, struct sandbox *box, const struct kv_bytes *key,
-                         const struct kv_bytes *value, struct featureset_counts *seen)
+static void verify_block(struct featureset_walk *w, const struct part *part, struct sandbox *box,
+                         const struct kv_bytes *key, const struct kv_bytes *value,
+                         struct featureset_counts *seen)
 {
     struct error err;
     struct block b;
+    char name[RECORDNAME_TEXT];
     uint32_t view, number;
     seen->n_blocks++;
+    if (!part_has_key(part, key->bytes, key->n)) return;
     seen->digest += featureset_block_checksum(value->bytes, value->n);
     if (!featureset_read_block_key(key, &view, &number)) {
         sandbox_finding(box, "a feature block is stored under an impossible key");
@@ -34,7 +41,8 @@ static void verify_block(struct featureset_walk *w, struct sandbox *box, const s
     }
     if (block_decode(&b, &w->fs->shape, view, number, value->bytes, value->n, w->plain, w->z,
                      &err) < 0) {
-        sandbox_finding(box, "%s", err.text);
+        recordname_block(*key, w->fs->shape.n_slots, name);
+        sandbox_finding(box, "%s: %s", name, err.text);
         return;
     }
     seen->n_vectors[view] += b.n_present;
@@ -47,9 +55,16 @@ static void verify_block(struct featureset_walk *w, struct sandbox *box, const s
     }
 }
 
-static void compare_counts(struct sandbox *box, const struct featureset_counts *want,
+static void compare_counts(const struct part *part, struct sandbox *box,
+                           const struct featureset_counts *want,
                            const struct featureset_counts *seen)
 {
+    if (!part_is_all(part)) {
+        if (want->n_blocks != seen->n_blocks)
+            sandbox_finding(box, "meta counts %llu blocks; the table holds %llu",
+                            (unsigned long long)want->n_blocks, (unsigned long long)seen->n_blocks);
+        return;
+    }
     if (want->n_blocks != seen->n_blocks || want->digest != seen->digest)
         sandbox_finding(
             box,
@@ -63,8 +78,8 @@ static void compare_counts(struct sandbox *box, const struct featureset_counts *
                             (unsigned long long)seen->n_vectors[v]);
 }
 
-static int walk_blocks(struct featureset_walk *w, struct kv_txn *txn, struct sandbox *box,
-                       struct featureset_counts *seen, struct error *err)
+static int walk_blocks(struct featureset_walk *w, const struct part *part, struct kv_txn *txn,
+                       struct sandbox *box, struct featureset_counts *seen, struct error *err)
 {
     struct kv_cursor *cur = NULL;
     struct kv_bytes key, value;
@@ -75,11 +90,38 @@ static int walk_blocks(struct featureset_walk *w, struct kv_txn *txn, struct san
     if (rc == 0) rc = kv_cursor_open(txn, FEATURESET_BLOCKS, &cur, err);
     if (rc == 0) rc = kv_cursor_first(cur, &key, &value, err);
     while (rc > 0) {
-        verify_block(w, box, &key, &value, seen);
+        verify_block(w, part, box, &key, &value, seen);
         sandbox_progress(box, what, seen->n_blocks, total);
         rc = kv_cursor_next(cur, &key, &value, err);
     }
     kv_cursor_close(cur);
+    return rc;
+}
+
+/* A damaged page, in the words of the records it touches. */
+struct damage_teller {
+    struct sandbox *box;
+    uint32_t n_slots;
+};
+
+static void on_damage(void *context, const struct pages_damage *d)
+{
+    const struct damage_teller *t = context;
+    char name[RECORDNAME_TEXT] = "the file's structure";
+    if (d->table == FEATURESET_BLOCKS) recordname_blocks(d->from, d->to, t->n_slots, name);
+    if (d->table == FEATURESET_META) recordname_between(TABLE_META, d->from, d->to, name);
+    sandbox_finding(t->box, "%s%s: page %llu %s", d->table == FEATURESET_META ? "meta, " : "", name,
+                    (unsigned long long)d->page, d->why);
+}
+
+static int verify_pages(const struct verify *v, struct sandbox *box, struct error *err)
+{
+    struct pages *p = NULL;
+    struct damage_teller teller = {box, v->n_slots};
+    struct pages_visitor visitor = {&teller, NULL, on_damage};
+    int rc = pages_open(&p, v->folder, featureset_tables, FEATURESET_TABLES, err);
+    if (rc == 0) rc = pages_walk(p, &visitor, err);
+    pages_close(p);
     return rc;
 }
 
@@ -93,13 +135,14 @@ static int verify_child(void *context, struct sandbox *box, struct error *err)
     struct kv_bytes tokenizer;
     struct featureset_counts *counts = memory_array(2, sizeof *counts, MEMORY_MAX_SMALL, err);
     if (!counts) return ERR_NOMEM;
-    int rc = featureset_open(&fs, v->cache, v->name, FEATURESET_READ, err);
+    int rc = verify_pages(v, box, err);
+    if (rc == 0) rc = featureset_open(&fs, v->cache, v->name, FEATURESET_READ, err);
     if (rc == 0) rc = featureset_walk_init(&w, fs, err);
     if (rc == 0) rc = kv_begin_read(fs->kv, &txn, err);
     if (rc == 0) rc = featureset_meta_get(txn, "tokenizer", &tokenizer, err);
     if (rc == 0) rc = featureset_counts_get(txn, &counts[0], err);
-    if (rc == 0) rc = walk_blocks(&w, txn, box, &counts[1], err);
-    if (rc == 0) compare_counts(box, &counts[0], &counts[1]);
+    if (rc == 0) rc = walk_blocks(&w, &v->part, txn, box, &counts[1], err);
+    if (rc == 0) compare_counts(&v->part, box, &counts[0], &counts[1]);
     if (rc == ERR_CORRUPT || rc == ERR_INCOMPATIBLE) {
         sandbox_finding(box, "%s", err->text);
         rc = 0;
@@ -156,6 +199,10 @@ static int verify_keys(struct featureset *fs, const struct verify *v, struct err
         uint32_t view, number;
         featureset_read_block_key(&key, &view,
                                   &number); /* checked by the first pass, as the block is below */
+        if (!part_has_key(&v->part, key.bytes, key.n)) {
+            rc = kv_cursor_next(cur, &key, &value, err);
+            continue;
+        }
         rc = block_decode(&b, &fs->shape, view, number, value.bytes, value.n, NULL, NULL, err);
         if (rc < 0) break;
         n += compare_keys(v, &b, fs->shape.n_slots);
@@ -166,16 +213,27 @@ static int verify_keys(struct featureset *fs, const struct verify *v, struct err
     return rc < 0 ? rc : n;
 }
 
-int featureset_verify(struct featureset *fs, featureset_key_of *key_of,
-                      void (*finding)(void *context, const char *text), void *context,
-                      const struct report *report, struct error *err)
+int featureset_verify_part(struct featureset *fs, struct part part, featureset_key_of *key_of,
+                           void (*finding)(void *context, const char *text), void *context,
+                           const struct report *report, struct error *err)
 {
+    struct kv_txn *txn = NULL; /* keeps the snapshot's pages in place */
     char *features = file_folder_of(fs->folder, err);
     char *cache = features ? file_folder_of(features, err) : NULL;
-    struct verify v = {cache, fs->spec.name, key_of, finding, context};
-    int rc = cache ? sandbox_run(verify_child, &v, tell, &v, report, err) : ERR_NOMEM;
+    struct verify v = {cache, fs->spec.name, fs->folder, fs->shape.n_slots,
+                       part,  key_of,        finding,    context};
+    int rc = cache ? kv_begin_read(fs->kv, &txn, err) : ERR_NOMEM;
+    if (rc == 0) rc = sandbox_run(verify_child, &v, tell, &v, report, err);
+    kv_abort(txn);
     if (rc == 0 && key_of) rc = verify_keys(fs, &v, err);
     memory_free(features);
     memory_free(cache);
     return rc;
+}
+
+int featureset_verify(struct featureset *fs, featureset_key_of *key_of,
+                      void (*finding)(void *context, const char *text), void *context,
+                      const struct report *report, struct error *err)
+{
+    return featureset_verify_part(fs, (struct part){0}, key_of, finding, context, report, err);
 }
