@@ -229,8 +229,12 @@ int featureset_list(const char *cache, char ***names, size_t *n, struct error *e
         all = memory_array(1, sizeof *all, MEMORY_MAX_SMALL, err); /* an empty list */
     if (rc == 0 && !all) rc = ERR_NOMEM;
     for (size_t i = 0; rc == 0 && i < n_all; i++) {
-        char *folder = check_name(all[i], NULL) == 0 ? file_join(parent, all[i], err) : NULL;
-        if (folder && file_is_folder(folder)) all[(*n)++] = all[i];
+        if (check_name(all[i], NULL) < 0) continue;
+        char *folder = file_join(parent, all[i], err);
+        if (!folder)
+            rc = ERR_NOMEM;
+        else if (file_is_folder(folder))
+            all[(*n)++] = all[i];
         memory_free(folder);
     }
     *names = all;

@@ -211,6 +211,7 @@ void featureset_walk_release(struct featureset_walk *w)
     memory_free(w->plain);
     memory_free(w->code);
     memory_free(w->vector);
+    *w = (struct featureset_walk){0};
 }
 
 int featureset_walk_init(struct featureset_walk *w, struct featureset *fs, struct error *err)
