@@ -12,7 +12,7 @@
 
 extern struct command cmd_ingest, cmd_retag, cmd_featurize, cmd_shrink, cmd_distill, cmd_align, cmd_eval,
     cmd_embed, cmd_bench, cmd_stat, cmd_verify, cmd_dump, cmd_export, cmd_import, cmd_forget, cmd_gc,
-    cmd_snapshot;
+    cmd_snapshot, cmd_merge;
 
 /* A command's run returns 0, a negative enum err, or one of these, which are exit codes as they stand. */
 enum { COMMAND_REJECTS = 3, COMMAND_GATE = 4, COMMAND_CORRUPT = 5 };

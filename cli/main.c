@@ -12,7 +12,7 @@
 static struct command *const commands[] = {
     &cmd_ingest, &cmd_retag,  &cmd_featurize, &cmd_shrink, &cmd_distill,  &cmd_align,
     &cmd_eval,   &cmd_embed,  &cmd_bench,     &cmd_stat,   &cmd_verify,   &cmd_dump,
-    &cmd_export, &cmd_import, &cmd_forget,    &cmd_gc,     &cmd_snapshot,
+    &cmd_export, &cmd_import, &cmd_forget,    &cmd_gc,     &cmd_snapshot, &cmd_merge,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof *commands))
 

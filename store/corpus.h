@@ -205,6 +205,21 @@ int corpus_each_reject(struct corpus *c,
                        int (*visit)(void *context, uint64_t number, const char *json),
                        void *context, struct error *err) MUST_CHECK;
 
+struct corpus_merge_counts { /* what the other corpus had and this one not */
+    uint64_t n_images, n_captions, n_pairs, n_ids, n_rejects;
+    uint64_t n_changed; /* pairs that got another split, weight or label */
+    bool has_classes;   /* the class list came over */
+};
+/* Everything of `from` into `into`, by key: the result is what ingesting the sources of `into` and
+ * then those of `from` would have given. Of a pair that both have, `from` gives split, weight and
+ * label. ERR_INCOMPATIBLE: captions are normalised by another rule; ERR_EXISTS: an id of a source
+ * names another image, or the class lists differ: all of these before anything is written (in a
+ * check nothing is). Batches of about 64 MB, each one transaction; ERR_STOPPED between two; merging
+ * the same again goes on, and changes nothing when all is there. */
+int corpus_merge_check(struct corpus *into, struct corpus *from, struct error *err) MUST_CHECK;
+int corpus_merge(struct corpus *into, struct corpus *from, const struct report *report,
+                 struct corpus_merge_counts *counts, struct error *err) MUST_CHECK;
+
 /* Walks everything: the file's pages (store/pages.h), every record's checksum, key of every image and caption, both number tables,
  * pairs that point nowhere, counts and set digests of meta. Findings go to finding() one sentence
  * each; returns their number or a negative error. */

@@ -130,6 +130,24 @@ void featureset_cursor_free(struct featureset_cursor *cur);
 int featureset_get(struct featureset_cursor *cur, uint32_t view, uint32_t number,
                    const uint8_t key[DIGEST_BYTES], float *out, float *norm, struct error *err) MUST_CHECK;
 
+struct featureset_merge_counts {
+    uint64_t n_new;      /* vectors moved; in a check: that would be */
+    uint64_t n_equal;    /* that were there, with equal codes */
+    uint64_t n_left_out; /* of records that the receiving corpus does not have */
+};
+/* Where a record of the giving set stands in the receiving one: 1 with *to and its key, 0 when it is
+ * to be left out, or an error. */
+typedef int featureset_place(void *context, uint32_t number, uint32_t *to, uint8_t key[DIGEST_BYTES],
+                             struct error *err);
+/* Moves what `from` has and `into` lacks, as codes: nothing is decoded, so that a vector comes through
+ * bit for bit. The caller has compared fingerprints. check_only: nothing is written, `into` may be NULL
+ * (a set that is not there yet). ERR_EXISTS names view and key of a vector that both have with other
+ * codes; ERR_INCOMPATIBLE a slot that is another record's. Batches of about 64 MB, each one
+ * transaction; ERR_STOPPED between two; a second merge of the same is a no-op. */
+int featureset_merge(struct featureset *into, struct featureset *from, bool check_only,
+                     featureset_place *place, void *context, const struct report *report,
+                     struct featureset_merge_counts *counts, struct error *err) MUST_CHECK;
+
 /* Stored bytes of the environment's file, and what the same vectors take as f32. */
 void featureset_bytes(struct featureset *fs, uint64_t *stored, uint64_t *as_f32);
 

@@ -67,4 +67,16 @@ void featureset_walk_release(struct featureset_walk *w);
 /* featureset_put.c */
 void featureset_writer_free(struct featureset_writer *w);
 
+/* Vectors as they are stored, one a row. */
+struct featureset_codes {
+    uint32_t *numbers;
+    uint8_t (*keys)[DIGEST_BYTES];
+    int *kinds; /* enum codec_kind */
+    float *norms;
+    uint8_t *codes; // (n, codec_capacity)
+};
+/* As featureset_put, of codes that another set of equal shape holds. */
+int featureset_put_codes(struct featureset *fs, uint32_t view, size_t n,
+                         const struct featureset_codes *in, struct error *err) MUST_CHECK;
+
 #endif

@@ -288,29 +288,37 @@ done:
     return rc;
 }
 
+/* What every put needs first: a handle that writes, its writer, rows in the order of numbers. */
+static int begin(struct put *p, struct error *err)
+{
+    struct featureset *fs = p->fs;
+    if (fs->mode != FEATURESET_WRITE)
+        return error_set(err, ERR_USAGE, "feature set %s is open for reading only", fs->folder);
+    if (p->view >= FEATURESET_MAX_VIEWS)
+        return error_set(err, ERR_USAGE, "view %u: a feature set has at most %d", p->view,
+                         FEATURESET_MAX_VIEWS);
+    if (!fs->writer) fs->writer = writer_new(&fs->shape, err);
+    if (!fs->writer) return ERR_NOMEM;
+    p->order = memory_array(p->n, sizeof *p->order, MEMORY_MAX_TENSOR, err);
+    if (!p->order) return ERR_NOMEM;
+    for (size_t i = 0; i < p->n; i++) p->order[i] = i;
+    qsort_r(p->order, p->n, sizeof *p->order, by_number, (void *)(uintptr_t)p->numbers);
+    return 0;
+}
+
 int featureset_put(struct featureset *fs, uint32_t view, size_t n, const uint32_t *numbers,
                    const uint8_t (*keys)[DIGEST_BYTES], const float *vectors, struct error *err)
 {
-    if (fs->mode != FEATURESET_WRITE)
-        return error_set(err, ERR_USAGE, "feature set %s is open for reading only", fs->folder);
-    if (view >= FEATURESET_MAX_VIEWS)
-        return error_set(err, ERR_USAGE, "view %u: a feature set has at most %d", view,
-                         FEATURESET_MAX_VIEWS);
-    if (n == 0) return 0;
     struct put p = {.fs = fs, .view = view, .n = n, .numbers = numbers, .keys = keys};
-    int rc = ERR_NOMEM;
-    if (!fs->writer) fs->writer = writer_new(&fs->shape, err);
-    if (!fs->writer) goto done;
-    p.order = memory_array(n, sizeof *p.order, MEMORY_MAX_TENSOR, err);
-    if (!p.order) goto done;
+    int rc = begin(&p, err);
+    if (rc < 0 || n == 0) goto done;
+    rc = ERR_NOMEM;
     p.kinds = memory_array(n, sizeof *p.kinds, MEMORY_MAX_TENSOR, err);
     if (!p.kinds) goto done;
     p.norms = memory_array(n, sizeof *p.norms, MEMORY_MAX_TENSOR, err);
     if (!p.norms) goto done;
     p.codes = memory_array(n, codec_capacity(&fs->shape.codec), MEMORY_MAX_TENSOR, err);
     if (!p.codes) goto done;
-    for (size_t i = 0; i < n; i++) p.order[i] = i;
-    qsort_r(p.order, n, sizeof *p.order, by_number, (void *)(uintptr_t)numbers);
     rc = encode_all(&p, vectors, err);
     if (rc == 0) rc = put_in_transaction(&p, err);
     featureset_name_error(fs, rc, err);
@@ -319,5 +327,22 @@ done:
     memory_free(p.kinds);
     memory_free(p.norms);
     memory_free(p.codes);
+    return rc;
+}
+
+int featureset_put_codes(struct featureset *fs, uint32_t view, size_t n,
+                         const struct featureset_codes *in, struct error *err)
+{
+    struct put p = {.fs = fs,
+                    .view = view,
+                    .n = n,
+                    .numbers = in->numbers,
+                    .keys = (const uint8_t(*)[DIGEST_BYTES])in->keys,
+                    .codes = in->codes,
+                    .kinds = in->kinds,
+                    .norms = in->norms};
+    int rc = begin(&p, err);
+    if (rc == 0 && n) rc = featureset_name_error(fs, put_in_transaction(&p, err), err);
+    memory_free(p.order);
     return rc;
 }
