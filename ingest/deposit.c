@@ -193,7 +193,9 @@ static int find_image(struct deposit *d, const struct row *row, struct shot *sho
         *reason = shot->reason;
         return error_set(why, ERR_DATA, "%s", shot->message);
     }
+    int rc = shot->stored ? 0 : corpus_image_number(d->corpus, shot->image.key, number, why);
     if (shot->stored) *number = shot->number;
+    if (rc < 0 && rc != ERR_NOT_FOUND) return rc; /* the same bytes may have come by another name */
     return check_ids(d, row, *number, reason, why);
 }
 

@@ -367,6 +367,27 @@ TEST(ids)
     leave();
 }
 
+/* The same bytes by two names and under one id: one picture, however the batches fall. */
+TEST(a_copy_is_no_other_picture)
+{
+    for (int i = 0; i < 2; i++) {
+        struct ingest_options o = ingest_defaults();
+        struct ingest_result r;
+        struct error err;
+        enter();
+        copy_picture("photo_00.jpg", "a.jpg", 100);
+        copy_picture("photo_00.jpg", "b.jpg", 100);
+        write_text("m.csv", "image,id,caption\na.jpg,x,one\nb.jpg,x,two\n");
+        if (i) o.batch_bytes = 4;
+        CHECK_OK(ingest("cache", "m.csv", o, &r, &err), &err);
+        CHECK_EQ(r.n_images_new, 1);
+        CHECK_EQ(r.n_images_old, 1);
+        CHECK_EQ(r.n_pairs_new, 2);
+        CHECK_EQ(r.n_rejects, 0);
+        leave();
+    }
+}
+
 TEST(images_without_bytes)
 {
     enter();
