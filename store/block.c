@@ -132,8 +132,9 @@ int64_t block_encode(const struct block_shape *s, uint32_t view, uint32_t number
     h.n_plain = (uint32_t)pack(s, rows, n_rows, plain);
     size_t n = HEADER_BYTES + put_index(s, rows, n_rows, record + HEADER_BYTES);
     if (h.n_plain) {
-        int64_t packed = compress_pack(z, record + n, compress_bound(h.n_plain), plain, h.n_plain,
-                                       err);
+        int level = s->codec.storage == STORAGE_F32 ? COMPRESS_FLOATS : COMPRESS_CODES;
+        int64_t packed = compress_pack(z, level, record + n, compress_bound(h.n_plain), plain,
+                                       h.n_plain, err);
         if (packed < 0) return packed;
         h.n_packed = (uint32_t)packed;
         n += (size_t)packed;

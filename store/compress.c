@@ -17,7 +17,10 @@ struct compress *compress_new(struct error *err)
     if (!z) return NULL;
     z->c = ZSTD_createCCtx();
     z->d = ZSTD_createDCtx();
-    if (z->c && z->d) return z;
+    /* entropy coding of what has no repetition, which levels below 0 leave out by themselves; the
+     * parameter's name (literalCompressionMode) is not in the stable header, its number is */
+    if (z->c && z->d && !ZSTD_isError(ZSTD_CCtx_setParameter(z->c, ZSTD_c_experimentalParam5, 1)))
+        return z;
     error_set(err, ERR_NOMEM, "out of memory: no zstd context");
     compress_free(z);
     return NULL;
@@ -36,10 +39,11 @@ size_t compress_bound(size_t n)
     return ZSTD_compressBound(n);
 }
 
-int64_t compress_pack(struct compress *z, void *out, size_t capacity, const void *bytes, size_t n,
-                      struct error *err)
+int64_t compress_pack(struct compress *z, int level, void *out, size_t capacity, const void *bytes,
+                      size_t n, struct error *err)
 {
-    size_t got = ZSTD_compressCCtx(z->c, out, capacity, bytes, n, COMPRESS_LEVEL);
+    size_t got = ZSTD_CCtx_setParameter(z->c, ZSTD_c_compressionLevel, level);
+    if (!ZSTD_isError(got)) got = ZSTD_compress2(z->c, out, capacity, bytes, n);
     if (!ZSTD_isError(got)) return (int64_t)got;
     return error_set(err, ERR_NOMEM, "cannot compress %zu bytes into %zu: %s", n, capacity,
                      ZSTD_getErrorName(got));

@@ -149,7 +149,8 @@ int featureset_epoch_open(struct featureset_epoch **out, struct featureset *fs,
     if (!e) return ERR_NOMEM;
     e->fs = fs;
     e->o = *o;
-    if (!e->o.window) e->o.window = FEATURESET_EPOCH_WINDOW;
+    if (!e->o.window)
+        e->o.window = o->in_order ? (uint32_t)omp_get_max_threads() : FEATURESET_EPOCH_WINDOW;
     int rc = kv_begin_read(fs->kv, &txn, err);
     if (rc == 0) rc = list_blocks(e, txn, err);
     kv_abort(txn);

@@ -38,7 +38,7 @@ struct featureset_epoch_options {
     uint32_t view;
     uint64_t seed, epoch;
     bool in_order;     /* by ascending number, without a shuffle */
-    uint32_t window;   /* blocks; 0: FEATURESET_EPOCH_WINDOW */
+    uint32_t window;   /* blocks; 0: FEATURESET_EPOCH_WINDOW, in order one a thread */
 };
 
 struct featureset_epoch;

@@ -1,28 +1,27 @@
 /* Vectors into a feature set.
  *
- * A put encodes every vector first (parallel over vectors), so that a bad one is seen before
- * anything is written. Then blocks go through in waves: read the old records (serial), merge and
- * encode (parallel over blocks), write in order (serial). A worker's scratch is made before the
- * first wave and kept in the handle. Since codes are a pure function of a vector and a record one
- * of its rows, neither waves nor threads can show in the result. */
+ * Blocks go through in waves: read the old records (serial), encode vectors, merge and compress (parallel
+ * over blocks), write in order (serial). A bad vector ends the transaction, so that nothing of the
+ * put is there. A worker's scratch, the codes of one block, is made before the first wave and kept
+ * in the handle: it stays in the near caches, and a put needs no memory in proportion to it. Since
+ * codes are a pure function of a vector and a record one of its rows, neither waves nor threads can
+ * show in the result. */
 #include "store/featureset_inside.h"
 
-#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "store/memory.h"
 
-#define WAVE            16
-#define CURSOR_BYTES    ((size_t)16 << 20)
-#define CURSOR_MAX_WAYS 64
+#define WAVE 16
 
 /* What a worker needs for one block at a time. */
 struct scratch {
     struct compress *z;
     uint8_t *plain;     /* planes, of the old block and then of the new */
     uint8_t *old_codes; // (n_slots, codec_capacity)
+    uint8_t *new_codes; // (n_slots + 1, codec_capacity): one that turns out to be there
     struct block old;
     struct block_row rows[BLOCK_MAX_SLOTS];
 };
@@ -51,6 +50,7 @@ void featureset_writer_free(struct featureset_writer *w)
         compress_free(w->workers[i].z);
         memory_free(w->workers[i].plain);
         memory_free(w->workers[i].old_codes);
+        memory_free(w->workers[i].new_codes);
     }
     for (int i = 0; i < WAVE; i++) memory_free(w->jobs[i].record);
     memory_free(w->workers);
@@ -71,7 +71,11 @@ static struct featureset_writer *writer_new(const struct block_shape *shape, str
         s->old_codes = s->plain ? memory_array(shape->n_slots, codec_capacity(&shape->codec),
                                                MEMORY_MAX_FILE, err)
                                 : NULL;
-        ok = s->old_codes != NULL;
+        s->new_codes = s->old_codes
+                           ? memory_array((uint64_t)shape->n_slots + 1,
+                                          codec_capacity(&shape->codec), MEMORY_MAX_FILE, err)
+                           : NULL;
+        ok = s->new_codes != NULL;
     }
     for (int i = 0; ok && i < WAVE; i++) {
         w->jobs[i].record = memory_array(block_record_capacity(shape), 1, MEMORY_MAX_FILE, err);
@@ -89,10 +93,9 @@ struct put {
     size_t n;
     const uint32_t *numbers;
     const uint8_t (*keys)[DIGEST_BYTES];
-    size_t *order;  /* rows by ascending number */
-    uint8_t *codes; // (n, codec_capacity)
-    int *kinds;     /* enum codec_kind, or a negative error */
-    float *norms;
+    const float *vectors; // (n, dim); NULL: `coded` has them
+    const struct featureset_codes *coded;
+    size_t *order; /* rows by ascending number */
 };
 
 static int by_number(const void *a, const void *b, void *context)
@@ -101,26 +104,6 @@ static int by_number(const void *a, const void *b, void *context)
     size_t i = *(const size_t *)a, j = *(const size_t *)b;
     if (numbers[i] != numbers[j]) return numbers[i] < numbers[j] ? -1 : 1;
     return i < j ? -1 : i > j;
-}
-
-static int encode_all(struct put *p, const float *vectors, struct error *err)
-{
-    const struct codec *codec = &p->fs->shape.codec;
-    size_t n = p->n, dim = codec->dim, capacity = codec_capacity(codec);
-    uint8_t *codes = p->codes;
-    int *kinds = p->kinds;
-    float *norms = p->norms;
-#pragma omp parallel for schedule(static) default(none)                                            \
-    shared(codec, n, dim, capacity, codes, kinds, norms, vectors)
-    for (size_t i = 0; i < n; i++)
-        kinds[i] = codec_encode(codec, vectors + i * dim, codes + i * capacity, &norms[i], NULL);
-    for (size_t i = 0; i < n; i++) {
-        if (kinds[i] >= 0) continue;
-        int rc = codec_encode(codec, vectors + i * dim, codes + i * capacity, &norms[i], err);
-        error_prefix(err, "row %zu (record %u): ", i, p->numbers[i]);
-        return rc;
-    }
-    return 0;
 }
 
 static bool rows_equal(const struct codec *c, const struct block_row *a, const struct block_row *b)
@@ -161,20 +144,40 @@ static int row_conflict(const struct put *p, size_t row, bool other_key, struct 
                      p->numbers[row], p->view);
 }
 
-/* Merges the job's vectors into s->rows. */
+/* The row of a put as a block has it, in a code of its own, or as it was given. in->kind < 0: an error. */
+static void take_row(const struct put *p, size_t row, uint8_t *code, struct block_row *in,
+                     struct error *err)
+{
+    const struct codec *codec = &p->fs->shape.codec;
+    in->check = block_check_of(p->keys[row]);
+    in->code = code;
+    if (p->coded) {
+        in->kind = p->coded->kinds[row];
+        in->norm = p->coded->norms[row];
+        in->code = p->coded->codes + row * codec_capacity(codec);
+        return;
+    }
+    in->kind = codec_encode(codec, p->vectors + row * codec->dim, code, &in->norm, err);
+    if (in->kind < 0) error_prefix(err, "row %zu (record %u): ", row, p->numbers[row]);
+}
+
+/* Encodes the job's vectors and merges them into s->rows. */
 static int merge(struct scratch *s, const struct put *p, struct job *job)
 {
     const struct codec *codec = &p->fs->shape.codec;
+    uint8_t *code = s->new_codes;
     job->n_new = 0;
     for (size_t i = job->from; i < job->to; i++) {
         size_t row = p->order[i];
         uint32_t slot = p->numbers[row] % p->fs->shape.n_slots;
-        struct block_row in = {slot, p->kinds[row], p->norms[row], block_check_of(p->keys[row]),
-                               p->codes + row * codec_capacity(codec)};
+        struct block_row in = {.slot = slot};
+        take_row(p, row, code, &in, &job->err);
+        if (in.kind < 0) return in.kind;
         struct block_row *at = &s->rows[slot];
         if (at->kind == BLOCK_ABSENT) {
             *at = in;
             job->n_new++;
+            code += codec_capacity(codec);
         } else if (at->check != in.check || !rows_equal(codec, at, &in)) {
             return row_conflict(p, row, at->check != in.check, &job->err);
         }
@@ -182,7 +185,7 @@ static int merge(struct scratch *s, const struct put *p, struct job *job)
     return 0;
 }
 
-/* Reads, merges and encodes one block; the outcome is in job->n_record and job->n_new. */
+/* Reads, merges and compresses one block; the outcome is in job->n_record and job->n_new. */
 static void do_job(struct scratch *s, const struct put *p, struct job *job)
 {
     const struct block_shape *shape = &p->fs->shape;
@@ -288,8 +291,8 @@ done:
     return rc;
 }
 
-/* What every put needs first: a handle that writes, its writer, rows in the order of numbers. */
-static int begin(struct put *p, struct error *err)
+/* Checks what every put asks first, sorts its rows, and runs it. */
+static int run(struct put *p, struct error *err)
 {
     struct featureset *fs = p->fs;
     if (fs->mode != FEATURESET_WRITE)
@@ -297,37 +300,25 @@ static int begin(struct put *p, struct error *err)
     if (p->view >= FEATURESET_MAX_VIEWS)
         return error_set(err, ERR_USAGE, "view %u: a feature set has at most %d", p->view,
                          FEATURESET_MAX_VIEWS);
+    if (p->n == 0) return 0;
     if (!fs->writer) fs->writer = writer_new(&fs->shape, err);
     if (!fs->writer) return ERR_NOMEM;
     p->order = memory_array(p->n, sizeof *p->order, MEMORY_MAX_TENSOR, err);
     if (!p->order) return ERR_NOMEM;
     for (size_t i = 0; i < p->n; i++) p->order[i] = i;
     qsort_r(p->order, p->n, sizeof *p->order, by_number, (void *)(uintptr_t)p->numbers);
-    return 0;
+    int rc = put_in_transaction(p, err);
+    featureset_name_error(fs, rc, err);
+    memory_free(p->order);
+    return rc;
 }
 
 int featureset_put(struct featureset *fs, uint32_t view, size_t n, const uint32_t *numbers,
                    const uint8_t (*keys)[DIGEST_BYTES], const float *vectors, struct error *err)
 {
-    struct put p = {.fs = fs, .view = view, .n = n, .numbers = numbers, .keys = keys};
-    int rc = begin(&p, err);
-    if (rc < 0 || n == 0) goto done;
-    rc = ERR_NOMEM;
-    p.kinds = memory_array(n, sizeof *p.kinds, MEMORY_MAX_TENSOR, err);
-    if (!p.kinds) goto done;
-    p.norms = memory_array(n, sizeof *p.norms, MEMORY_MAX_TENSOR, err);
-    if (!p.norms) goto done;
-    p.codes = memory_array(n, codec_capacity(&fs->shape.codec), MEMORY_MAX_TENSOR, err);
-    if (!p.codes) goto done;
-    rc = encode_all(&p, vectors, err);
-    if (rc == 0) rc = put_in_transaction(&p, err);
-    featureset_name_error(fs, rc, err);
-done:
-    memory_free(p.order);
-    memory_free(p.kinds);
-    memory_free(p.norms);
-    memory_free(p.codes);
-    return rc;
+    struct put p = {
+        .fs = fs, .view = view, .n = n, .numbers = numbers, .keys = keys, .vectors = vectors};
+    return run(&p, err);
 }
 
 int featureset_put_codes(struct featureset *fs, uint32_t view, size_t n,
@@ -338,11 +329,6 @@ int featureset_put_codes(struct featureset *fs, uint32_t view, size_t n,
                     .n = n,
                     .numbers = in->numbers,
                     .keys = (const uint8_t(*)[DIGEST_BYTES])in->keys,
-                    .codes = in->codes,
-                    .kinds = in->kinds,
-                    .norms = in->norms};
-    int rc = begin(&p, err);
-    if (rc == 0 && n) rc = featureset_name_error(fs, put_in_transaction(&p, err), err);
-    memory_free(p.order);
-    return rc;
+                    .coded = in};
+    return run(&p, err);
 }

@@ -175,9 +175,10 @@ static int compare_keys(const struct verify *v, const struct block *b, uint32_t 
         bool known = v->key_of(v->context, number, key);
         if (known && block_check_of(key) == b->check[slot]) continue;
         snprintf(text, sizeof text,
-                 known ? "record %u of view %u is stored under another key than the corpus gives it"
-                       : "record %u of view %u is not in the corpus (if it was forgotten, clipstill "
-                         "gc takes it out)",
+                 known
+                     ? "record %u of view %u is stored under another key than the corpus gives it"
+                     : "record %u of view %u is not in the corpus (if it was forgotten, clipstill "
+                       "gc takes it out)",
                  number, b->view);
         tell((void *)(uintptr_t)v, text);
         n++;

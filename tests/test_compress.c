@@ -24,13 +24,13 @@ TEST(round_trip)
     CHECK(z && other);
     fill();
     CHECK(compress_bound(N) >= N && compress_bound(N) <= sizeof packed);
-    int64_t n = compress_pack(z, packed, sizeof packed, plain, N, &err);
+    int64_t n = compress_pack(z, COMPRESS_CODES, packed, sizeof packed, plain, N, &err);
     CHECK(n > 0 && n < N);
-    CHECK_EQ(compress_pack(other, again, sizeof again, plain, N, &err), n);
+    CHECK_EQ(compress_pack(other, COMPRESS_CODES, again, sizeof again, plain, N, &err), n);
     CHECK(!memcmp(packed, again, (size_t)n));
     CHECK_OK(compress_unpack(z, out, N, packed, (size_t)n, &err), &err);
     CHECK(!memcmp(plain, out, N));
-    n = compress_pack(z, packed, sizeof packed, plain, 0, &err);
+    n = compress_pack(z, COMPRESS_CODES, packed, sizeof packed, plain, 0, &err);
     CHECK(n > 0);
     CHECK_OK(compress_unpack(z, out, 0, packed, (size_t)n, &err), &err);
     compress_free(z);
@@ -44,7 +44,7 @@ TEST(another_size_cut_or_trailed)
     struct compress *z = compress_new(&err);
     CHECK(z);
     fill();
-    int64_t n = compress_pack(z, packed, sizeof packed, plain, N, &err);
+    int64_t n = compress_pack(z, COMPRESS_CODES, packed, sizeof packed, plain, N, &err);
     CHECK(n > 0);
     packed[n] = packed[0];
     CHECK_EQ(compress_unpack(z, out, N - 1, packed, (size_t)n, &err), ERR_CORRUPT);
@@ -52,7 +52,8 @@ TEST(another_size_cut_or_trailed)
     CHECK_EQ(compress_unpack(z, out, N, packed, (size_t)n + 1, &err), ERR_CORRUPT);
     CHECK_EQ(compress_unpack(z, out, N, packed, 0, &err), ERR_CORRUPT);
     CHECK_EQ(compress_unpack(z, out, N, plain, N, &err), ERR_CORRUPT);
-    CHECK(compress_pack(z, packed, 3, plain, N, &err) < 0); /* no room: an error, no overrun */
+    CHECK(compress_pack(z, COMPRESS_CODES, packed, 3, plain, N, &err) <
+          0); /* no room: an error, no overrun */
     compress_free(z);
 }
 

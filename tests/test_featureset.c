@@ -301,6 +301,30 @@ TEST(another_key_or_vector_is_refused)
     tear_down();
 }
 
+/* A record given twice with equal vectors is one, also behind a block that is full. */
+TEST(a_record_given_twice_is_stored_once)
+{
+    struct error err;
+    struct featureset *fs = NULL;
+    static uint32_t twice[257];
+    static uint8_t twice_keys[257][DIGEST_BYTES];
+    static float twice_vectors[257][DIM];
+    set_up();
+    CHECK_OK(create(&fs, "s", STORAGE_F32, &err), &err);
+    for (uint32_t i = 0; i < 257; i++) {
+        uint32_t from = i < 256 ? i : 255;
+        twice[i] = from;
+        memcpy(twice_keys[i], keys[from], DIGEST_BYTES);
+        memcpy(twice_vectors[i], vectors[from], sizeof vectors[from]);
+    }
+    CHECK_OK(featureset_put(fs, 0, 257, twice, (const uint8_t(*)[DIGEST_BYTES])twice_keys,
+                            twice_vectors[0], &err),
+             &err);
+    CHECK_EQ(featureset_n_vectors(fs, 0), 256);
+    featureset_close(fs);
+    tear_down();
+}
+
 TEST(a_nan_stores_nothing)
 {
     struct error err;
