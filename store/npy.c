@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -208,6 +209,7 @@ void npy_row_f32(const struct npy *a, uint64_t row, float *out)
 struct npy_writer {
     FILE *f;
     char *path, *tmp;
+    uint16_t *half; // (n_cols) of a row on its way to f16, else NULL
     uint64_t n_cols, n_rows;
 };
 
@@ -220,9 +222,9 @@ static void format_header(const struct npy_writer *w, char header[WRITTEN_HEADER
     header[9] = 0;
     char text[WRITTEN_HEADER];
     int n = snprintf(text, sizeof text,
-                     "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRIu64 ", %" PRIu64
+                     "{'descr': '%s', 'fortran_order': False, 'shape': (%" PRIu64 ", %" PRIu64
                      "), }",
-                     w->n_rows, w->n_cols);
+                     types[w->half ? NPY_F16 : NPY_F32].descr, w->n_rows, w->n_cols);
     memcpy(header + 10, text, (size_t)n); /* at most 97 bytes: two numbers of 20 digits */
     header[WRITTEN_HEADER - 1] = '\n';
 }
@@ -233,16 +235,25 @@ static void writer_free(struct npy_writer *w)
     if (w->f) fclose(w->f);
     memory_free(w->path);
     memory_free(w->tmp);
+    memory_free(w->half);
     memory_free(w);
 }
 
 int npy_create(const char *path, uint64_t n_cols, struct npy_writer **out, struct error *err)
+{
+    return npy_create_as(path, NPY_F32, n_cols, out, err);
+}
+
+int npy_create_as(const char *path, enum npy_type type, uint64_t n_cols, struct npy_writer **out,
+                  struct error *err)
 {
     char header[WRITTEN_HEADER];
     int rc = ERR_NOMEM;
     struct npy_writer *w = memory_array(1, sizeof *w, MEMORY_MAX_SMALL, err);
     if (!w) goto fail;
     w->n_cols = n_cols;
+    if (type == NPY_F16 && !(w->half = memory_array(n_cols, sizeof *w->half, MEMORY_MAX_FILE, err)))
+        goto fail;
     if (!(w->path = memory_string(path, err))) goto fail;
     if (!(w->tmp = memory_array(strlen(path) + 32, 1, MEMORY_MAX_SMALL, err))) goto fail;
     sprintf(w->tmp, "%s.tmp-%ld", path, (long)getpid());
@@ -262,7 +273,14 @@ fail:
 
 int npy_add_row(struct npy_writer *w, const float *row, struct error *err)
 {
-    if (w->n_cols && fwrite(row, w->n_cols * sizeof *row, 1, w->f) != 1)
+    const void *bytes = w->half ? (const void *)w->half : row;
+    for (uint64_t i = 0; w->half && i < w->n_cols; i++) {
+        w->half[i] = codec_half_of(row[i]);
+        if (!isfinite(codec_float_of(w->half[i])) && isfinite(row[i]))
+            return error_set(err, ERR_DATA, "%s: %g does not fit f16: write f32", w->path,
+                             (double)row[i]);
+    }
+    if (w->n_cols && fwrite(bytes, w->n_cols * (w->half ? 2 : 4), 1, w->f) != 1)
         return error_errno(err, "%s: writing", w->tmp);
     w->n_rows++;
     return 0;

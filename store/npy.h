@@ -31,8 +31,12 @@ void npy_close(struct npy *a);
 void npy_row_f32(const struct npy *a, uint64_t row, float *out);
 
 struct npy_writer;
-/* Writes path.tmp-<pid>; npy_finish puts it in place atomically, npy_abandon removes it. f32 only. */
+/* Writes path.tmp-<pid>; npy_finish puts it in place atomically, npy_abandon removes it. f32; _as: NPY_F32
+ * or NPY_F16. */
 int npy_create(const char *path, uint64_t n_cols, struct npy_writer **w, struct error *err) MUST_CHECK;
+int npy_create_as(const char *path, enum npy_type type, uint64_t n_cols, struct npy_writer **w,
+                  struct error *err) MUST_CHECK;
+/* ERR_DATA when a value does not fit f16. */
 int npy_add_row(struct npy_writer *w, const float *row, struct error *err) MUST_CHECK;
 int npy_finish(struct npy_writer *w, struct error *err) MUST_CHECK; /* frees w either way */
 void npy_abandon(struct npy_writer *w);

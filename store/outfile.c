@@ -51,6 +51,14 @@ int outfile_add(struct outfile *o, const void *bytes, size_t n, struct error *er
     return 0;
 }
 
+int outfile_patch(struct outfile *o, uint64_t at, const void *bytes, size_t n, struct error *err)
+{
+    if (fseeko(o->f, (off_t)at, SEEK_SET) || (n && fwrite(bytes, n, 1, o->f) != 1) ||
+        fseeko(o->f, 0, SEEK_END))
+        return error_errno(err, "%s: writing", o->tmp);
+    return 0;
+}
+
 uint64_t outfile_bytes(const struct outfile *o)
 {
     return o->n_bytes;

@@ -20,6 +20,8 @@ struct outfile;
 
 int outfile_create(const char *path, struct outfile **f, struct error *err) MUST_CHECK;
 int outfile_add(struct outfile *f, const void *bytes, size_t n, struct error *err) MUST_CHECK;
+/* Writes over bytes that were added before; what is added next goes behind the last. */
+int outfile_patch(struct outfile *f, uint64_t at, const void *bytes, size_t n, struct error *err) MUST_CHECK;
 /* Bytes added so far. */
 uint64_t outfile_bytes(const struct outfile *f);
 int outfile_finish(struct outfile *f, struct error *err) MUST_CHECK; /* frees f either way */

@@ -7,13 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "store/file.h"
+#include "store/intake.h"
 #include "store/memory.h"
-#include "store/npy.h"
 
-#define BATCH_BYTES    ((uint64_t)64 << 20)
-#define IDENTITY_LIMIT ((size_t)1 << 20)
-#define NAMED_UNKNOWN  3
+#define BATCH_BYTES   ((uint64_t)64 << 20)
+#define NAMED_UNKNOWN 3
 /* f16 rows of unit length are off by up to 1e-3; rows that were never normalised by far more. */
 #define UNIT_TOLERANCE 1e-2
 
@@ -27,8 +25,9 @@ struct import {
     struct corpus *corpus;
     const struct transfer_source *from;
     struct transfer_counts *counts;
-    struct npy npy;
-    struct json *identity, *fingerprint, *replay;
+    struct intake rows;
+    const struct json *identity; /* borrowed from rows */
+    struct json *fingerprint, *replay;
     struct featureset_spec spec;
     bool normalized;
     uint32_t n_records;
@@ -39,7 +38,7 @@ struct import {
 
 static int identity_error(const struct import *in, const char *what, struct error *err)
 {
-    return error_set(err, ERR_DATA, "%s: %s", in->from->identity, what);
+    return error_set(err, ERR_DATA, "%s: %s", in->rows.identity_name, what);
 }
 
 static bool is_hash(const char *hex, uint8_t key[DIGEST_BYTES])
@@ -59,9 +58,7 @@ static uint32_t grid_of(const char *tap)
 /* Checks the identity and fills in the spec, all but its JSON. */
 static int read_identity(struct import *in, struct error *err)
 {
-    in->identity = json_read_file(in->from->identity, IDENTITY_LIMIT, err);
-    if (!in->identity) return err && err->code ? err->code : ERR_DATA;
-    if (!json_is_object(in->identity)) return identity_error(in, "expected a JSON object", err);
+    in->identity = in->rows.identity;
     const char *tower = json_text(json_get(in->identity, "tower"), "");
     bool is_image = !strcmp(tower, "image");
     if (!*json_text(json_get(in->identity, "model"), ""))
@@ -76,10 +73,11 @@ static int read_identity(struct import *in, struct error *err)
             "what the teacher saw",
             err);
     int64_t dim = json_int(json_get(in->identity, "dimension"), -1);
-    if (dim < 1 || (uint64_t)dim != in->npy.n_cols)
-        return error_set(
-            err, ERR_DATA, "%s has rows of %llu values, but %s says \"dimension\": %lld",
-            in->from->npy, (unsigned long long)in->npy.n_cols, in->from->identity, (long long)dim);
+    if (dim < 1 || (uint64_t)dim != in->rows.n_cols)
+        return error_set(err, ERR_DATA,
+                         "%s has rows of %llu values, but %s says \"dimension\": %lld",
+                         in->rows.parts->name, (unsigned long long)in->rows.n_cols,
+                         in->rows.identity_name, (long long)dim);
     if (dim > CODEC_MAX_DIM) return identity_error(in, "\"dimension\" is above 2^20", err);
     const char *tap = json_text(json_get(in->identity, "tap"),
                                 is_image ? "image.final" : "text.final");
@@ -134,46 +132,53 @@ static int make_fingerprint(struct import *in, struct error *err)
     return 0;
 }
 
-/* The record of one line of the keys file: 1 and *number, 0 when the corpus has none, or an error. */
-static int resolve(const struct import *in, const char *line, uint32_t *number, struct error *err)
+/* The record of one key, or of a text that stands for one: 1 and *number, 0 when the corpus has none,
+ * or an error. */
+static int resolve(const struct import *in, const uint8_t *given, const char *text,
+                   uint32_t *number, struct error *err)
 {
     uint8_t key[DIGEST_BYTES];
+    bool is_image = in->spec.tower == TOWER_IMAGE, is_key = given || is_hash(text, key);
     int rc = ERR_NOT_FOUND;
-    if (in->spec.tower == TOWER_IMAGE) {
-        if (is_hash(line, key)) rc = corpus_image_number(in->corpus, key, number, err);
-        if (rc == ERR_NOT_FOUND) rc = corpus_image_of_id(in->corpus, NULL, line, number, err);
-    } else {
-        if (is_hash(line, key)) rc = corpus_caption_number(in->corpus, key, number, err);
-        if (rc == ERR_NOT_FOUND) {
-            digest_of(line, strlen(line), key);
-            rc = corpus_caption_number(in->corpus, key, number, err);
-        }
+    if (given) memcpy(key, given, DIGEST_BYTES);
+    if (is_key)
+        rc = is_image ? corpus_image_number(in->corpus, key, number, err)
+                      : corpus_caption_number(in->corpus, key, number, err);
+    if (rc == ERR_NOT_FOUND && !given && is_image)
+        rc = corpus_image_of_id(in->corpus, NULL, text, number, err);
+    if (rc == ERR_NOT_FOUND && !given && !is_image) {
+        digest_of(text, strlen(text), key);
+        rc = corpus_caption_number(in->corpus, key, number, err);
     }
     return rc == ERR_NOT_FOUND ? 0 : rc < 0 ? rc : 1;
 }
 
-static void note_unknown(struct import *in, const char *line)
+static void note_unknown(struct import *in, const char *text)
 {
     size_t used = strlen(in->unknown);
     if (in->counts->n_unknown++ < NAMED_UNKNOWN)
         snprintf(in->unknown + used, sizeof in->unknown - used, "%s\"%.80s\"", used ? ", " : "",
-                 line);
+                 text);
 }
 
-/* Row `row` belongs to this line's record. */
-static int take_line(struct import *in, uint64_t row, const char *line, struct error *err)
+/* Row `row` belongs to this record; an intake_take. */
+static int take_key(void *context, uint64_t row, const uint8_t *key, char *text, struct error *err)
 {
+    struct import *in = context;
     uint32_t number = 0;
-    if (!*line)
-        return error_set(err, ERR_DATA, "%s: line %llu is empty", in->from->keys,
-                         (unsigned long long)row + 1);
-    int rc = resolve(in, line, &number, err);
+    char hex[DIGEST_HEX];
+    unsigned long long place = row + 1;
+    if (text && !*text)
+        return error_set(err, ERR_DATA, "%s: %s %llu is empty", in->rows.keys_name, in->rows.unit,
+                         place);
+    if (key) digest_to_hex(key, hex);
+    int rc = resolve(in, key, text, &number, err);
     if (rc < 0) {
-        error_prefix(err, "%s: line %llu: ", in->from->keys, (unsigned long long)row + 1);
+        error_prefix(err, "%s: %s %llu: ", in->rows.keys_name, in->rows.unit, place);
         return rc;
     }
     if (rc == 0) {
-        note_unknown(in, line);
+        note_unknown(in, key ? hex : text);
         return 0;
     }
     uint32_t before = in->row_of[number];
@@ -181,66 +186,49 @@ static int take_line(struct import *in, uint64_t row, const char *line, struct e
         in->row_of[number] = (uint32_t)row + 1;
         return 0;
     }
-    npy_row_f32(&in->npy, row, in->row);
-    npy_row_f32(&in->npy, before - 1, in->other);
+    intake_row(&in->rows, row, in->row);
+    intake_row(&in->rows, before - 1, in->other);
     if (memcmp(in->row, in->other, in->spec.dim * sizeof *in->row))
         return error_set(err, ERR_DATA,
-                         "%s: line %llu names the same record as line %u, \"%.80s\", but %s has "
+                         "%s: %s %llu names the same record as %s %u, \"%.80s\", but %s has "
                          "different rows for them",
-                         in->from->keys, (unsigned long long)row + 1, before, line, in->from->npy);
+                         in->rows.keys_name, in->rows.unit, place, in->rows.unit, before,
+                         key ? hex : text, in->rows.parts->name);
     in->counts->n_duplicate++;
     return 0;
 }
 
-/* Walks the keys file's lines; text is changed in place. */
-static int read_keys(struct import *in, char *text, size_t n, struct error *err)
+static int read_keys(struct import *in, struct error *err)
 {
-    char *p = text, *end = text + n;
-    uint64_t row = 0;
-    if (n >= 3 && !memcmp(p, "\xef\xbb\xbf", 3)) p += 3;
-    if (memchr(p, 0, (size_t)(end - p)))
-        return error_set(err, ERR_DATA, "%s holds a NUL byte", in->from->keys);
-    for (; p < end; row++) {
-        char *newline = memchr(p, '\n', (size_t)(end - p)), *stop = newline ? newline : end;
-        *stop = 0;
-        if (stop > p && stop[-1] == '\r') stop[-1] = 0;
-        if (row < in->npy.n_rows) {
-            int rc = take_line(in, row, p, err);
-            if (rc < 0) return rc;
-        }
-        p = stop + 1;
-    }
-    if (row != in->npy.n_rows)
-        return error_set(err, ERR_DATA,
-                         "%s has %llu lines, but %s has %llu rows: expected one key a row",
-                         in->from->keys, (unsigned long long)row, in->from->npy,
-                         (unsigned long long)in->npy.n_rows);
-    if (in->counts->n_unknown && !in->from->allow_missing)
+    int rc = intake_keys(&in->rows, take_key, in, err);
+    if (rc == 0 && in->counts->n_unknown && !in->from->allow_missing)
         return error_set(err, ERR_DATA,
                          "%s: %llu of %llu keys are not in the corpus (%s%s): ingest their records "
                          "first, or allow "
                          "missing ones",
-                         in->from->keys, (unsigned long long)in->counts->n_unknown,
-                         (unsigned long long)row, in->unknown,
+                         in->rows.keys_name, (unsigned long long)in->counts->n_unknown,
+                         (unsigned long long)in->rows.n_rows, in->unknown,
                          in->counts->n_unknown > NAMED_UNKNOWN ? ", ..." : "");
-    return 0;
+    return rc;
 }
 
 /* Every row finite, and of unit length when the identity says so. */
 static int check_rows(struct import *in, const struct report *report, struct error *err)
 {
-    for (uint64_t row = 0; row < in->npy.n_rows; row++) {
+    uint64_t n = in->rows.n_rows, there;
+    for (uint64_t row = 0; row < n; row++) {
         double square = 0;
-        npy_row_f32(&in->npy, row, in->row);
+        intake_row(&in->rows, row, in->row);
         for (uint32_t j = 0; j < in->spec.dim; j++) square += (double)in->row[j] * in->row[j];
+        const char *file = intake_place(&in->rows, row, &there);
         if (!isfinite(square))
-            return error_set(err, ERR_DATA, "%s: row %llu holds a value that is not finite",
-                             in->from->npy, (unsigned long long)row);
+            return error_set(err, ERR_DATA, "%s: row %llu holds a value that is not finite", file,
+                             (unsigned long long)there);
         if (in->normalized && fabs(sqrt(square) - 1) > UNIT_TOLERANCE)
-            return error_set(
-                err, ERR_DATA, "%s: row %llu has length %g, but %s says \"normalized\": true",
-                in->from->npy, (unsigned long long)row, sqrt(square), in->from->identity);
-        if (row % 4096 == 0) report_progress(report, "check rows", row, in->npy.n_rows, 0, 0);
+            return error_set(err, ERR_DATA,
+                             "%s: row %llu has length %g, but %s says \"normalized\": true", file,
+                             (unsigned long long)there, sqrt(square), in->rows.identity_name);
+        if (row % 4096 == 0) report_progress(report, "check rows", row, n, 0, 0);
     }
     return 0;
 }
@@ -248,13 +236,9 @@ static int check_rows(struct import *in, const struct report *report, struct err
 /* Steps one and two. */
 static int read_source(struct import *in, const struct report *report, struct error *err)
 {
-    char *text = NULL;
-    size_t n = 0;
-    int rc = npy_open(in->from->npy, &in->npy, err);
+    int rc = intake_open(&in->rows, in->from, err);
     if (rc < 0) return rc;
-    in->counts->n_rows = in->npy.n_rows;
-    if (in->npy.n_rows >= UINT32_MAX)
-        return error_set(err, ERR_DATA, "%s has too many rows", in->from->npy);
+    in->counts->n_rows = in->rows.n_rows;
     rc = read_identity(in, err);
     if (rc == 0) rc = make_fingerprint(in, err);
     if (rc < 0) return rc;
@@ -266,10 +250,7 @@ static int read_source(struct import *in, const struct report *report, struct er
                         : NULL;
     if (!in->other) return ERR_NOMEM;
     rc = check_rows(in, report, err);
-    if (rc == 0) rc = file_read(in->from->keys, MEMORY_MAX_FILE, &text, &n, err);
-    if (rc == 0) rc = read_keys(in, text, n, err);
-    memory_free(text);
-    return rc;
+    return rc == 0 ? read_keys(in, err) : rc;
 }
 
 int transfer_key(struct corpus *c, enum featureset_tower tower, uint32_t number,
@@ -342,7 +323,7 @@ static int store_rows(struct import *in, struct featureset *fs, const struct rep
         rc = transfer_key(in->corpus, in->spec.tower, number, b.keys[b.n], err);
         if (rc < 0) break;
         b.numbers[b.n] = number;
-        npy_row_f32(&in->npy, in->row_of[number] - 1, b.vectors + b.n * in->spec.dim);
+        intake_row(&in->rows, in->row_of[number] - 1, b.vectors + b.n * in->spec.dim);
         if (++b.n < b.capacity) continue;
         if (report_stopped(report))
             rc = error_set(err, ERR_STOPPED, "import stopped between two batches");
@@ -377,8 +358,7 @@ int transfer_import(struct corpus *c, const char *cache, const struct transfer_s
     if (rc == 0) rc = store_rows(&in, fs, report, &local);
     if (rc < 0 && err) *err = local;
     featureset_close(fs);
-    npy_close(&in.npy);
-    json_free(in.identity);
+    intake_close(&in.rows);
     json_free(in.fingerprint);
     json_free(in.replay);
     memory_free(in.row_of);

@@ -6,9 +6,11 @@
  *     transfer_import(corpus, cache, &from, report, &counts, &err);
  *
  *     // out/x.npy, out/x.keys.txt, out/x.identity.json
- *     transfer_export(corpus, fs, view, "out/x", report, &counts, &err);
+ *     struct transfer_target to = {.npy = "out/x"};
+ *     transfer_export(corpus, fs, &to, report, &counts, &err);
  *
- * Three files make a set:
+ * Vectors also go to and come from one safetensors file (store/featurefile.h), and clip-retrieval's
+ * folders (store/clipfolder.h). Else three files make a set:
  *   .npy            f16, f32 or f64, one row a record
  *   keys file       one key a line, in the order of rows: the record's SHA-256 in 64 hex digits, or
  *                   else for pictures an id that a source of the corpus gave them (their path in
@@ -40,6 +42,9 @@
 
 struct transfer_source {
     const char *npy, *keys, *identity; /* paths */
+    const char *safetensors;    /* instead of npy; keys and identity may then be NULL */
+    const char *clip_retrieval; /* instead of npy and keys; identity may be NULL if tower is not */
+    const char *tower;          /* of clip_retrieval: "image" or "text" */
     const char *name;                  /* of the set; NULL: the identity's tap */
     enum codec_storage storage;        /* default q, 1e-4 */
     float epsilon;
@@ -66,11 +71,28 @@ int transfer_import(struct corpus *c, const char *cache, const struct transfer_s
                     const struct report *report, struct transfer_counts *counts,
                     struct error *err) MUST_CHECK;
 
-/* One view. A set that was imported as normalized leaves as unit vectors, any other as vectors with
- * their norm. */
-int transfer_export(struct corpus *c, struct featureset *fs, uint32_t view, const char *prefix,
+/* Where one view of a set goes: npy, a prefix, or safetensors, a file. */
+struct transfer_target {
+    const char *npy, *safetensors;
+    uint32_t view;
+    bool half; /* numbers as f16 */
+};
+
+/* A set that was imported as normalized leaves as unit vectors. Of any other, .npy has the vectors with
+ * their norm; safetensors has unit vectors, and the norms beside them. ERR_NOT_FOUND: nothing in the
+ * view. ERR_DATA: a number does not fit f16. */
+int transfer_export(struct corpus *c, struct featureset *fs, const struct transfer_target *to,
                     const struct report *report, struct transfer_counts *counts,
                     struct error *err) MUST_CHECK;
+
+/* A view of one or two sets (either may be NULL) as clip-retrieval's folder: unit vectors. With both a row
+ * is an image-caption pair of which both have a vector, each once (to->view is the pictures'; texts have
+ * view 0 alone); with one a record, in order of keys.
+ * counts->n_rows: rows; n_unknown: pairs left out, as one of the two has no vector. */
+int transfer_export_clip(struct corpus *c, struct featureset *image, struct featureset *text,
+                         const char *folder, const struct transfer_target *to,
+                         const struct report *report, struct transfer_counts *counts,
+                         struct error *err) MUST_CHECK;
 
 /* The key of a record of this tower. */
 int transfer_key(struct corpus *c, enum featureset_tower tower, uint32_t number, uint8_t key[DIGEST_BYTES],

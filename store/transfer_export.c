@@ -7,25 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/featurefile.h"
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/npy.h"
+#include "store/transfer_inside.h"
 
 #define CHUNK 4096 /* records asked for at once */
 
-struct row {
-    uint8_t key[DIGEST_BYTES];
-    uint32_t number;
-};
-
 static int by_key(const void *a, const void *b)
 {
-    return memcmp(((const struct row *)a)->key, ((const struct row *)b)->key, DIGEST_BYTES);
+    return memcmp(((const struct transfer_row *)a)->key, ((const struct transfer_row *)b)->key,
+                  DIGEST_BYTES);
 }
 
-/* The records of the corpus that have a vector in the view, sorted by key. *rows owned. */
-static int find_rows(struct corpus *c, struct featureset *fs, uint32_t view, struct row **rows,
-                     size_t *n, struct error *err)
+int transfer_rows(struct corpus *c, struct featureset *fs, uint32_t view,
+                  struct transfer_row **rows, size_t *n, struct error *err)
 {
     enum featureset_tower tower = featureset_spec(fs)->tower;
     uint32_t n_records = tower == TOWER_IMAGE ? corpus_n_images(c) : corpus_n_captions(c);
@@ -50,19 +47,21 @@ static int find_rows(struct corpus *c, struct featureset *fs, uint32_t view, str
                                 err);
         for (uint32_t i = 0; i < count && rc == 0; i++) {
             if (!has[i]) continue;
-            struct row *row = &(*rows)[(*n)++];
+            struct transfer_row *row = &(*rows)[(*n)++];
             row->number = numbers[i];
             memcpy(row->key, keys[i], DIGEST_BYTES);
         }
     }
     if (rc == 0 && *n) qsort(*rows, *n, sizeof **rows, by_key);
+    if (rc == 0 && *n == 0)
+        rc = error_set(err, ERR_NOT_FOUND, "feature set %s has no vector in view %u",
+                       featureset_spec(fs)->name, view);
 done:
     memory_free(keys);
     return rc;
 }
 
-/* The identity that came with an imported set, or what the set knows of itself. Owned. */
-static struct json *make_identity(const struct featureset_spec *spec)
+struct json *transfer_identity(const struct featureset_spec *spec)
 {
     const struct json *given = json_get(spec->replay, "identity");
     if (given) return json_clone(given);
@@ -90,7 +89,8 @@ static char *path_of(const char *prefix, const char *tail, struct error *err)
     return path;
 }
 
-static int write_keys(const char *prefix, const struct row *rows, size_t n, struct error *err)
+static int write_keys(const char *prefix, const struct transfer_row *rows, size_t n,
+                      struct error *err)
 {
     char *path = path_of(prefix, ".keys.txt", err);
     char *text = path ? memory_array((uint64_t)n + 1, DIGEST_HEX, MEMORY_MAX_TENSOR, err) : NULL;
@@ -107,65 +107,121 @@ done:
     return rc;
 }
 
-static int write_identity(const char *prefix, const struct json *identity, struct error *err)
+int transfer_write_identity(const char *path, const struct json *identity, struct error *err)
 {
-    char *path = path_of(prefix, ".identity.json", err),
-         *text = path ? json_write(identity, JSON_PRETTY, err) : NULL;
+    char *text = json_write(identity, JSON_PRETTY, err);
     int rc = text ? file_write(path, text, strlen(text), err) : ERR_NOMEM;
-    memory_free(path);
     memory_free(text);
     return rc;
 }
 
-static int write_rows(struct featureset *fs, uint32_t view, const char *prefix,
-                      const struct row *rows, size_t n, bool unit, const struct report *report,
-                      struct error *err)
+/* Where the rows go: one of the two. */
+struct sink {
+    struct npy_writer *npy;
+    struct featurefile *file;
+    bool unit;
+};
+
+static int add_row(struct sink *s, const struct transfer_row *row, uint32_t dim, float *x,
+                   float norm, struct error *err)
+{
+    if (s->file) return featurefile_add(s->file, row->key, x, norm, err);
+    for (uint32_t j = 0; j < dim && !s->unit; j++) x[j] *= norm;
+    return npy_add_row(s->npy, x, err);
+}
+
+/* Into the sink, which is finished or abandoned. */
+static int write_rows(struct featureset *fs, uint32_t view, const struct transfer_row *rows,
+                      size_t n, struct sink *s, const struct report *report, struct error *err)
 {
     uint32_t dim = featureset_spec(fs)->dim;
-    struct npy_writer *w = NULL;
     struct featureset_cursor *cur = featureset_cursor_new(fs, err);
-    float *out = cur ? memory_array(dim, sizeof *out, MEMORY_MAX_FILE, err) : NULL, norm;
-    char *path = out ? path_of(prefix, ".npy", err) : NULL;
-    int rc = path ? npy_create(path, dim, &w, err) : ERR_NOMEM;
+    float *x = cur ? memory_array(dim, sizeof *x, MEMORY_MAX_FILE, err) : NULL, norm;
+    int rc = x ? 0 : ERR_NOMEM;
     for (size_t i = 0; i < n && rc == 0; i++) {
-        rc = featureset_get(cur, view, rows[i].number, rows[i].key, out, &norm, err);
-        for (uint32_t j = 0; j < dim && rc == 0 && !unit; j++) out[j] *= norm;
-        if (rc == 0) rc = npy_add_row(w, out, err);
+        rc = featureset_get(cur, view, rows[i].number, rows[i].key, x, &norm, err);
+        if (rc == 0) rc = add_row(s, &rows[i], dim, x, norm, err);
         if (i % CHUNK == 0) report_progress(report, "export", i, n, 0, 0);
         if (rc == 0 && i % CHUNK == 0 && report_stopped(report))
             rc = error_set(err, ERR_STOPPED, "export stopped");
     }
-    if (rc == 0)
-        rc = npy_finish(w, err);
-    else
-        npy_abandon(w);
     featureset_cursor_free(cur);
-    memory_free(out);
+    memory_free(x);
+    if (rc == 0) return s->file ? featurefile_finish(s->file, err) : npy_finish(s->npy, err);
+    featurefile_abandon(s->file);
+    npy_abandon(s->npy);
+    return rc;
+}
+
+/* Keys and identity, then the rows. */
+static int to_npy(struct featureset *fs, const struct transfer_target *to,
+                  const struct transfer_row *rows, size_t n, const struct json *identity,
+                  struct sink *s, struct error *err)
+{
+    char *path = path_of(to->npy, ".identity.json", err);
+    int rc = path ? write_keys(to->npy, rows, n, err) : ERR_NOMEM;
+    if (rc == 0) rc = transfer_write_identity(path, identity, err);
+    memory_free(path);
+    path = rc == 0 ? path_of(to->npy, ".npy", err) : NULL;
+    if (rc == 0)
+        rc = path ? npy_create_as(path, to->half ? NPY_F16 : NPY_F32, featureset_spec(fs)->dim,
+                                  &s->npy, err)
+                  : ERR_NOMEM;
     memory_free(path);
     return rc;
 }
 
-int transfer_export(struct corpus *c, struct featureset *fs, uint32_t view, const char *prefix,
+/* A member of metadata, which has texts alone. */
+static int set_text(struct json *metadata, const char *name, const struct json *j,
+                    struct error *err)
+{
+    char *text = json_write(j, JSON_SORTED, err);
+    if (!text) return ERR_NOMEM;
+    json_set_string(metadata, name, text);
+    memory_free(text);
+    return 0;
+}
+
+static int to_safetensors(struct featureset *fs, const struct transfer_target *to, size_t n,
+                          const struct json *identity, struct sink *s, struct error *err)
+{
+    const struct featureset_spec *spec = featureset_spec(fs);
+    struct json *metadata = json_new_object();
+    char storage[CODEC_TEXT], view[16];
+    codec_spell(spec->storage, spec->epsilon, storage);
+    snprintf(view, sizeof view, "%u", to->view);
+    json_set_string(metadata, "format", "clipstill.features.1");
+    json_set_string(metadata, "set", spec->name);
+    json_set_string(metadata, "tap", spec->tap);
+    json_set_string(metadata, "tower", spec->tower == TOWER_IMAGE ? "image" : "text");
+    json_set_string(metadata, "storage", storage);
+    json_set_string(metadata, "view", view);
+    int rc = set_text(metadata, "identity", identity, err);
+    if (rc == 0) rc = set_text(metadata, "fingerprint", spec->fingerprint, err);
+    if (rc == 0)
+        rc = featurefile_create(to->safetensors, n, spec->dim, to->half ? NPY_F16 : NPY_F32,
+                                !s->unit, metadata, &s->file, err);
+    json_free(metadata);
+    return rc;
+}
+
+int transfer_export(struct corpus *c, struct featureset *fs, const struct transfer_target *to,
                     const struct report *report, struct transfer_counts *counts, struct error *err)
 {
-    struct row *rows = NULL;
+    struct transfer_row *rows = NULL;
     size_t n = 0;
     struct json *identity = NULL;
+    struct sink s = {0};
     memset(counts, 0, sizeof *counts);
     snprintf(counts->set, sizeof counts->set, "%s", featureset_spec(fs)->name);
-    int rc = find_rows(c, fs, view, &rows, &n, err);
+    int rc = transfer_rows(c, fs, to->view, &rows, &n, err);
     if (rc < 0) goto done;
-    if (n == 0) {
-        rc = error_set(err, ERR_NOT_FOUND, "feature set %s has no vector in view %u",
-                       featureset_spec(fs)->name, view);
-        goto done;
-    }
     counts->n_rows = n;
-    identity = make_identity(featureset_spec(fs));
-    bool unit = json_bool(json_get(identity, "normalized"), false);
-    rc = write_keys(prefix, rows, n, err);
-    if (rc == 0) rc = write_identity(prefix, identity, err);
-    if (rc == 0) rc = write_rows(fs, view, prefix, rows, n, unit, report, err);
+    identity = transfer_identity(featureset_spec(fs));
+    s.unit = json_bool(json_get(identity, "normalized"), false);
+    rc = to->safetensors ? to_safetensors(fs, to, n, identity, &s, err)
+                         : to_npy(fs, to, rows, n, identity, &s, err);
+    if (rc == 0) rc = write_rows(fs, to->view, rows, n, &s, report, err);
 done:
     json_free(identity);
     memory_free(rows);

@@ -5,7 +5,7 @@
 src=$tmp/src c=$tmp/cache
 small_corpus "$src"
 cp tests/golden/preprocess/inputs/palette16.png "$src/alone.png"
-printf 'image\tcaption\tlang\tlabel\tweight\tsplit\nphoto_00.jpg\t  odd   spaces \ten\tdog\t0.1\ttest\nphoto_00.jpg\ttwo "quotes" \\ and a /\tpt-BR\t\t3\ttrain\nphoto_01.jpg\ta dog and apple 2\ten\tcat\t1\ttrain\nalone.png\t\xe4\xb8\x80\xe5\x8f\xaa\xe7\x8b\x97\tund\t7\t1\tval\n' >"$src/second.tsv"
+printf 'image\tcaption\tlang\tlabel\tweight\tsplit\nphoto_00.jpg\t  odd   spaces \ten\tdog\t0.1\ttest\nphoto_00.jpg\ttwo "quotes" \\ and a /\tpt-BR\t\t3\ttrain\nphoto_00.jpg\ta dog and apple 2\ten\tcat\t1\ttrain\nalone.png\t\xe4\xb8\x80\xe5\x8f\xaa\xe7\x8b\x97\tund\t7\t1\tval\n' >"$src/second.tsv"
 succeed "ingest" clip ingest "$c" "$src/m.tsv" --classes "$src/classes.json"
 succeed "ingest a second source" clip ingest "$c" "$src/second.tsv"
 mkdir "$tmp/lone"; cp "$src/photo_02.jpg" "$tmp/lone/x.jpg"; printf '\0' >>"$tmp/lone/x.jpg"
@@ -54,15 +54,76 @@ printf 'id\tcaption\na\tone\n' >"$tmp/ids.tsv"
 succeed "pictures without bytes" clip ingest "$tmp/ids" "$tmp/ids.tsv" --no-images
 expect "cannot be exported" 1 "no picture to export: 1 pictures" clip export "$tmp/ids" --webdataset "$tmp/x"
 
-# --- a reader that knows store/FORMAT.md alone, against export
+# --- safetensors, both ways; clip-retrieval's folders, both ways
 f=$tmp/features
 succeed "featurize" clip featurize "$c" --teacher $teacher --taps image.final,text.final,image.block2@2x2 --views 2 --numerics f32
+mkdir "$f"
+for set in image.final text.final; do
+    succeed "export --safetensors of $set" clip export "$c" --set $set --safetensors "$f/$set.st"
+    stdout_has "counts" "^$f/$set.st: [0-9]+ vectors written"
+    cp "$f/$set.st" "$f/first"; clip export "$c" --set $set --safetensors "$f/$set.st" >/dev/null
+    same "the same again is the same file" "$f/first" "$f/$set.st"
+    succeed "import --safetensors of $set" clip import "$c" --safetensors "$f/$set.st" --set st.$set --store f32
+    succeed "import again" clip import "$c" --safetensors "$f/$set.st" --set st.$set --store f32 --json
+    stdout_has "finds all there" '"new":0'
+    clip export "$c" --set $set --npy "$f/a" >/dev/null; clip export "$c" --set st.$set --npy "$f/b" >/dev/null
+    same "$set: keys came back" "$f/a.keys.txt" "$f/b.keys.txt"
+    # unit vector and norm, multiplied, taken apart, multiplied: three roundings of f32
+    od -An -v -w4 -tf4 -j128 "$f/a.npy" >"$f/a.txt"; od -An -v -w4 -tf4 -j128 "$f/b.npy" >"$f/b.txt"
+    result $(paste "$f/a.txt" "$f/b.txt" | awk '{d = $1 - $2; if (d < 0) d = -d; m = $1 < 0 ? -$1 : $1; if (d > 4e-7 * m + 1e-30) bad++} END {print (NR < 100) + bad}') "$set: values came back within 4e-7"
+    # halves of a q1e-4 set lie well within its bound, so that its codes are found again or not far away
+    succeed "export of halves" clip export "$c" --set $set --safetensors "$f/half.st" --dtype f16
+    holds "is about half as large" test $(($(stat -c %s "$f/half.st") * 100)) -lt $(($(stat -c %s "$f/$set.st") * 85))
+    succeed "import of halves" clip import "$c" --safetensors "$f/half.st" --set half.$set --store f16
+    succeed "export of what was imported" clip export "$c" --set half.$set --safetensors "$f/half2.st" --dtype f16
+    holds "has as many bytes of vectors" test "$(tail -c 1000 "$f/half.st" | sha256sum)" = "$(tail -c 1000 "$f/half2.st" | sha256sum)"
+    rm -r "$c/features/half.$set" "$c/features/st.$set"
+done
+succeed "view 1" clip export "$c" --set image.final --view 1 --safetensors "$f/v1.st"
+holds "is another" bash -c "! cmp -s '$f/v1.st' '$f/image.final.st'"
+
+succeed "export --clip-retrieval" clip export "$c" --set image.final,text.final --clip-retrieval "$f/clip"
+stdout_has "a row a pair, once though two sources have it" "^$f/clip: 43 pairs written$"
+result $(($(wc -l <"$f/clip/metadata/metadata_0.csv") != 44)) "the metadata has a line a pair, and a header"
+holds "vectors are f16, unless f32 is asked for" bash -c "head -c 120 '$f/clip/img_emb/img_emb_0.npy' | grep -aq \"'descr': '<f2'.*(43, 40)\""
+holds "captions with quotes are quoted" grep -qF '"two ""quotes"" \ and a /"' "$f/clip/metadata/metadata_0.csv"
+holds "image_path is the name in the tar" bash -c "tar tf '$tmp/all.tar' | grep -qx \"\$(sed -n 2p '$f/clip/metadata/metadata_0.csv' | cut -d, -f1)\""
+succeed "import --clip-retrieval" clip import "$tmp/all" --clip-retrieval "$f/clip" --store f16
+stdout_has "both sets" "^image.final: 11 vectors imported, 0 were there already, 32 repeated rows$"
+stdout_has "both sets" "^text.final: 43 vectors imported, 0 were there already$"
+succeed "import again" clip import "$tmp/all" --clip-retrieval "$f/clip" --store f16
+stdout_has "finds all there" "^text.final: 0 vectors imported, 43 were there already"
+succeed "export of what was imported" clip export "$tmp/all" --set text.final --set image.final --clip-retrieval "$f/clip2"
+for part in img_emb/img_emb_0.npy text_emb/text_emb_0.npy metadata/metadata_0.csv; do same "$part came back" "$f/clip/$part" "$f/clip2/$part"; done
+succeed "one tower" clip export "$c" --set image.final --clip-retrieval "$f/clip1" --dtype f32
+stdout_has "a row a picture" "^$f/clip1: 12 vectors written$"
+holds "without the other's columns" grep -qx "image_path,image_key" "$f/clip1/metadata/metadata_0.csv"
+# as clip-retrieval writes it: no keys, no identity of ours; more than one partition is tested by tests/test_clipfolder.c
+mkdir -p "$f/foreign/metadata"; cp -r "$f/clip/img_emb" "$f/foreign/"
+cut -d, -f1 "$f/clip/metadata/metadata_0.csv" | sed 's/\.[a-z]*$//' >"$f/foreign/metadata/metadata_0.csv"
+sed 's/"fingerprint"/"was"/' "$f/clip/image.identity.json" >"$f/foreign.json"
+succeed "a foreign folder, by its image_path" clip import "$tmp/all" --clip-retrieval "$f/foreign" --identity "$f/foreign.json" --set foreign
+stdout_has "finds the pictures by the keys that tars gave them" "^foreign: 11 vectors imported"
+
+expect "into another export" 1 "text_emb_0.npy is of another export" clip export "$c" --set image.final --clip-retrieval "$f/clip"
+expect "two sets of one tower" 2 "both sets of pictures" clip export "$c" --set image.final,image.block2@2x2 --clip-retrieval "$f/x"
+expect "two sets for one file" 2 "several sets go with --clip-retrieval" clip export "$c" --set image.final,text.final --npy "$f/x"
+expect "two formats" 2 "one of --npy" clip export "$c" --set image.final --npy "$f/x" --safetensors "$f/y"
+expect "two sources" 2 "import needs --npy FILE with" clip import "$c" --safetensors "$f/v1.st" --clip-retrieval "$f/clip"
+expect "no identity" 1 "neither image.identity.json nor" clip import "$c" --clip-retrieval "$f/foreign"
+expect "no such folder" 1 "nowhere" clip import "$c" --clip-retrieval "$f/nowhere"
+expect "a name for two sets" 2 "say which with --identity" clip import "$c" --clip-retrieval "$f/clip" --set x
+head -c 3000 "$f/v1.st" >"$f/cut.st"
+expect "a file that is cut off" 1 "cut.st" clip import "$c" --safetensors "$f/cut.st"
+expect "weights for features" 1 'model.safetensors has no tensor "features"' clip import "$c" --safetensors $teacher/model.safetensors
+holds "nothing was made of them" bash -c "! ls '$c/features' | grep -vx -e image.final -e text.final -e image.block2@2x2"
+
+# --- a reader that knows store/FORMAT.md alone, against export
 python=
 for p in python3 /usr/bin/python3; do [ -n "$python" ] || ! $p -c 'import lmdb, zstandard, numpy' 2>/dev/null || python=$p; done
 if [ -z "$python" ]; then
     skip "samples/read_features.py" "python3 with lmdb, zstandard and numpy is not installed"
 else
-    mkdir "$f"
     # features with zeros, vectors that only raw f32 holds (dim 4096, bound 1e-7), exact zeros and huge norms; a grid of 4 x 4 cells
     $python - "$c" "$f" <<'P'
 import json, subprocess, sys

@@ -166,9 +166,12 @@ TEST(an_import_is_exported_and_imported_again)
     CHECK_NEAR(json_number(json_get(featureset_spec(fs)->replay, "logit_scale"), 0), 4.5, 0);
     CHECK_EQ(json_int(json_get(json_get(featureset_spec(fs)->replay, "preprocessing"), "size"), 0),
              224);
-    CHECK_OK(transfer_export(c, fs, 0, prefix, NULL, &counts, &err), &err);
+    CHECK_OK(transfer_export(c, fs, &(struct transfer_target){.npy = prefix}, NULL, &counts, &err),
+             &err);
     CHECK_EQ(counts.n_rows, N);
-    CHECK_EQ(transfer_export(c, fs, 1, prefix, NULL, &counts, &err), ERR_NOT_FOUND);
+    CHECK_EQ(transfer_export(c, fs, &(struct transfer_target){.npy = prefix, .view = 1}, NULL,
+                             &counts, &err),
+             ERR_NOT_FOUND);
     featureset_close(fs);
     corpus_close(c);
 
