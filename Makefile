@@ -115,7 +115,9 @@ $(read)/libclipstill-read.a: $(read_obj)
 	$(Q)objcopy --localize-hidden --strip-unneeded $(read)/clipstill-read.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(read)/clipstill-read.o
 
-$(read)/clipstill.pc: Makefile cli/command.h
+# PREFIX is no part of the build's name: made anew each time
+.PHONY: $(read)/clipstill.pc
+$(read)/clipstill.pc:
 	@mkdir -p $(@D)
 	@printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: clipstill\nDescription: reads clipstill feature caches\nVersion: %s\nLibs: -L$${libdir} -lclipstill-read\nLibs.private: %s\nCflags: -I$${includedir}\n' \
 	    '$(PREFIX)' '$(version)' '$(read_libs)' >$@

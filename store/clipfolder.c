@@ -1,8 +1,10 @@
 /* clip-retrieval's folders; see clipfolder.h. */
 #include "store/clipfolder.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/csv.h"
 #include "store/file.h"
@@ -11,6 +13,7 @@
 
 struct clipfolder {
     struct clipfolder_layout layout;
+    char *folder;
     struct npy_writer *image, *text;
     struct outfile *metadata;
 };
@@ -83,7 +86,9 @@ int clipfolder_create(const char *folder, const struct clipfolder_layout *layout
     *out = NULL;
     if (!w) return ERR_NOMEM;
     w->layout = *layout;
-    int rc = refuse_others(folder, "img_emb", image ? "img_emb_0.npy" : NULL, err);
+    w->folder = memory_string(folder, err);
+    int rc = w->folder ? 0 : ERR_NOMEM;
+    if (rc == 0) rc = refuse_others(folder, "img_emb", image ? "img_emb_0.npy" : NULL, err);
     if (rc == 0) rc = refuse_others(folder, "text_emb", text ? "text_emb_0.npy" : NULL, err);
     if (rc == 0) rc = refuse_others(folder, "metadata", "metadata_0.csv", err);
     if (rc == 0) rc = open_vectors(folder, "img_emb", image, layout->type, &w->image, err);
@@ -119,10 +124,26 @@ int clipfolder_add(struct clipfolder *w, const struct clipfolder_row *row, struc
     return rc;
 }
 
+/* An earlier export's vectors go before its metadata is replaced: rows that no longer belong together
+ * must not stand beside each other, whenever this process ends. */
+static int remove_vectors(struct clipfolder *w, const char *kind, struct error *err)
+{
+    char *path = partition(w->folder, kind, "0", "npy", err);
+    int rc = path ? 0 : ERR_NOMEM;
+    if (path && unlink(path) < 0 && errno != ENOENT)
+        rc = error_errno(err, "%s: cannot be replaced", path);
+    memory_free(path);
+    return rc;
+}
+
 int clipfolder_finish(struct clipfolder *w, struct error *err)
 {
-    int rc = outfile_finish(w->metadata, err);
-    w->metadata = NULL;
+    int rc = w->image ? remove_vectors(w, "img_emb", err) : 0;
+    if (rc == 0 && w->text) rc = remove_vectors(w, "text_emb", err);
+    if (rc == 0) {
+        rc = outfile_finish(w->metadata, err);
+        w->metadata = NULL;
+    }
     if (rc == 0 && w->text) {
         rc = npy_finish(w->text, err);
         w->text = NULL;
@@ -141,6 +162,7 @@ void clipfolder_abandon(struct clipfolder *w)
     npy_abandon(w->image);
     npy_abandon(w->text);
     outfile_abandon(w->metadata);
+    memory_free(w->folder);
     memory_free(w);
 }
 

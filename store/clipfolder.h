@@ -43,7 +43,8 @@ struct clipfolder_row {
 int clipfolder_create(const char *folder, const struct clipfolder_layout *layout, struct clipfolder **w,
                       struct error *err) MUST_CHECK;
 int clipfolder_add(struct clipfolder *w, const struct clipfolder_row *row, struct error *err) MUST_CHECK;
-/* Metadata first, then the vectors. Frees w either way. */
+/* The old vectors go, the metadata comes, then the new vectors: rows of two exports never stand beside
+ * each other. Frees w either way. */
 int clipfolder_finish(struct clipfolder *w, struct error *err) MUST_CHECK;
 void clipfolder_abandon(struct clipfolder *w);
 

@@ -223,7 +223,7 @@ static int take_identity(struct intake *in, const char *path, const struct json 
     in->identity_name = memory_string(path, err);
     if (!in->identity_name) return ERR_NOMEM;
     in->identity = json_read(text, strlen(text), path, err);
-    return in->identity ? 0 : err->code;
+    return in->identity ? 0 : err ? err->code : ERR_DATA;
 }
 
 int featurefile_open(struct intake *in, const char *path, struct error *err)
@@ -241,7 +241,7 @@ int featurefile_open(struct intake *in, const char *path, struct error *err)
                          " bytes in a file of %" PRIu64,
                          path, n_header, n);
     struct json *header = json_read((const char *)bytes + 8, n_header, path, err);
-    if (!header) return err->code;
+    if (!header) return err ? err->code : ERR_DATA;
     rc = take_tensors(in, part, header, bytes + 8 + n_header, n - 8 - n_header, err);
     if (rc == 0) rc = take_identity(in, path, header, err);
     json_free(header);

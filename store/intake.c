@@ -40,7 +40,7 @@ int intake_identity(struct intake *in, const char *path, struct error *err)
     in->identity_name = memory_string(path, err);
     if (!in->identity_name) return ERR_NOMEM;
     in->identity = json_read_file(path, IDENTITY_LIMIT, err);
-    return in->identity ? 0 : err->code;
+    return in->identity ? 0 : err ? err->code : ERR_DATA;
 }
 
 /* The layout of store/transfer.h. */

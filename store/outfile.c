@@ -10,7 +10,7 @@
 
 struct outfile {
     FILE *f;
-    char *path, *tmp;
+    char *path, *tmp, *folder;
     uint64_t n_bytes;
 };
 
@@ -19,6 +19,7 @@ static void release(struct outfile *o)
     if (o->f) fclose(o->f);
     memory_free(o->path);
     memory_free(o->tmp);
+    memory_free(o->folder);
     memory_free(o);
 }
 
@@ -30,7 +31,8 @@ int outfile_create(const char *path, struct outfile **out, struct error *err)
     if (!o) return rc;
     o->path = memory_string(path, err);
     o->tmp = o->path ? memory_array(strlen(path) + 32, 1, MEMORY_MAX_SMALL, err) : NULL;
-    if (!o->tmp) goto fail;
+    o->folder = o->tmp ? file_folder_of(path, err) : NULL;
+    if (!o->folder) goto fail;
     sprintf(o->tmp, "%s.tmp-%ld", path, (long)getpid());
     o->f = fopen(o->tmp, "wb");
     if (!o->f) {
@@ -73,9 +75,7 @@ int outfile_finish(struct outfile *o, struct error *err)
     if (rc == 0 && rename(o->tmp, o->path) < 0)
         rc = error_errno(err, "%s: cannot be put in place", o->path);
     if (rc < 0) unlink(o->tmp);
-    char *folder = rc == 0 ? file_folder_of(o->path, err) : NULL;
-    if (rc == 0) rc = folder ? file_sync_folder(folder, err) : ERR_NOMEM;
-    memory_free(folder);
+    if (rc == 0) rc = file_sync_folder(o->folder, err);
     release(o);
     return rc;
 }

@@ -119,13 +119,18 @@ int transfer_write_identity(const char *path, const struct json *identity, struc
 struct sink {
     struct npy_writer *npy;
     struct featurefile *file;
+    const char *path; /* of file */
     bool unit;
 };
 
 static int add_row(struct sink *s, const struct transfer_row *row, uint32_t dim, float *x,
                    float norm, struct error *err)
 {
-    if (s->file) return featurefile_add(s->file, row->key, x, norm, err);
+    if (s->file) {
+        int rc = featurefile_add(s->file, row->key, x, norm, err);
+        if (rc == ERR_DATA) error_prefix(err, "%s: ", s->path);
+        return rc;
+    }
     for (uint32_t j = 0; j < dim && !s->unit; j++) x[j] *= norm;
     return npy_add_row(s->npy, x, err);
 }
@@ -196,6 +201,7 @@ static int to_safetensors(struct featureset *fs, const struct transfer_target *t
     json_set_string(metadata, "tower", spec->tower == TOWER_IMAGE ? "image" : "text");
     json_set_string(metadata, "storage", storage);
     json_set_string(metadata, "view", view);
+    s->path = to->safetensors;
     int rc = set_text(metadata, "identity", identity, err);
     if (rc == 0) rc = set_text(metadata, "fingerprint", spec->fingerprint, err);
     if (rc == 0)

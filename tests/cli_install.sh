@@ -2,7 +2,7 @@
 # What `make install` puts down is enough for a stranger: the sample program is built with pkg-config alone, away from the tree, and reads
 # what export writes; no name but those of clipstill.h is visible; `make uninstall` leaves nothing.
 . "$(dirname "$0")/tap.sh"
-root=$tmp/root prefix=/usr/local c=$tmp/cache
+root=$tmp/root prefix=/opt/clip c=$tmp/cache
 # flags come through the environment, as in `make SAN=... test`; the jobs of that make are not ours
 unset MAKEFLAGS MFLAGS MAKELEVEL
 cc=${CC:-gcc}; san=${SAN:+-fsanitize=$SAN}

@@ -78,7 +78,7 @@ TEST(what_is_abandoned_or_fails_leaves_nothing)
     CHECK_EQ(file_size(path), 3);
     CHECK_EQ(tar_create(scratch_path(&s, "none/x.tar"), &t, &err), ERR_NOT_FOUND);
     CHECK_HAS(err.text, "none/x.tar");
-    for (int nth = 1; nth <= 4; nth++) {
+    for (int nth = 1; nth <= 5; nth++) {
         memory_fail_at(nth);
         int rc = tar_create(path, &t, &err);
         memory_fail_at(0);

@@ -301,6 +301,75 @@ TEST(another_identity_or_vector_is_refused)
     tear_down();
 }
 
+/* The set "s" to PATH as safetensors, or a clip-retrieval folder. */
+static int export_to(const char *path, bool is_clip, struct error *err)
+{
+    struct transfer_counts counts;
+    struct transfer_target to = {.safetensors = path};
+    struct corpus *c = NULL;
+    struct featureset *fs = NULL;
+    int rc = corpus_open(&c, cache, CORPUS_READ, err);
+    if (rc == 0) rc = featureset_open(&fs, cache, "s", FEATURESET_READ, err);
+    if (rc == 0)
+        rc = is_clip ? transfer_export_clip(c, fs, NULL, path, &to, NULL, &counts, err)
+                     : transfer_export(c, fs, &to, NULL, &counts, err);
+    featureset_close(fs);
+    corpus_close(c);
+    return rc;
+}
+
+static int import_from(const char *path, bool is_clip, struct error *err)
+{
+    struct transfer_counts counts;
+    struct transfer_source from;
+    struct corpus *c = NULL;
+    transfer_source_defaults(&from);
+    from.safetensors = is_clip ? NULL : path;
+    from.clip_retrieval = is_clip ? path : NULL;
+    from.tower = "image";
+    from.name = is_clip ? "from_clip" : "from_file";
+    int rc = corpus_open(&c, cache, CORPUS_READ, err);
+    if (rc == 0) rc = transfer_import(c, cache, &from, NULL, &counts, err);
+    if (rc == 0) CHECK_EQ(counts.n_rows, N);
+    corpus_close(c);
+    return rc;
+}
+
+/* Every allocation fails once: ERR_NOMEM, no file under its name, no set; then the work succeeds. */
+static void expect_nomem(int (*work)(const char *path, bool is_clip, struct error *err),
+                         const char *path, bool is_clip)
+{
+    int nth = 1;
+    for (;; nth++) {
+        struct error err = {0};
+        memory_fail_at(nth);
+        int rc = work(path, is_clip, &err);
+        memory_fail_at(0);
+        if (rc == 0) break;
+        CHECK_EQ(rc, ERR_NOMEM);
+        if (rc != ERR_NOMEM) return;
+        if (work == export_to && !is_clip) CHECK(!file_exists(path));
+    }
+    CHECK(nth > 20);
+}
+
+TEST(memory_that_is_out_leaves_nothing_half)
+{
+    struct error err;
+    struct transfer_counts counts;
+    char file[100], folder[100];
+    if (!set_up()) return;
+    CHECK_OK(import("s", NULL, false, &counts, &err), &err);
+    snprintf(file, sizeof file, "%s/x.safetensors", cache);
+    snprintf(folder, sizeof folder, "%s/clip", cache);
+    expect_nomem(export_to, file, false);
+    expect_nomem(export_to, folder, true);
+    expect_nomem(import_from, file, false);
+    expect_nomem(import_from, folder, true);
+    CHECK_EQ(n_sets(), 3);
+    tear_down();
+}
+
 /* The ids of a keys file as a corpus without bytes; then the real features, whole. */
 static void import_real(const char *stem, uint64_t n, uint32_t dim)
 {
