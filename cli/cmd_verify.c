@@ -4,17 +4,23 @@
 #include "cli/command.h"
 #include "cli/keyof.h"
 #include "cli/progress.h"
+#include "cli/repair.h"
 #include "store/featureset.h"
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/sandbox.h"
 
 static const char *subset;
+static bool repair, discard;
 
 static const struct option options[] = {
     {"subset", 0, OPTION_STRING, "N/T",
      "check the contents of a T-th of the records only, the Nth; T nights see them all", 0, 0, NULL,
      &subset},
+    {"repair", 0, OPTION_FLAG, NULL, "replace what is damaged by all that can be salvaged of it", 0,
+     0, NULL, &repair},
+    {"discard", 0, OPTION_FLAG, NULL, "with --repair: do not keep the damaged files", 0, 0, NULL,
+     &discard},
 };
 
 /* The corpus, or a feature set. */
@@ -26,8 +32,10 @@ struct target {
 struct findings {
     struct keyof key; /* first: keyof_number sees a struct keyof */
     struct json *list;
+    struct json *repairs;
     const char *where;
     struct part part;
+    size_t n_mended; /* findings in what was repaired since */
 };
 
 /* "table images, record 17, key 9f..." of "corpus: table images, record 17, key 9f...: why". */
@@ -61,6 +69,17 @@ static int as_finding(struct findings *f, int rc, struct error *err)
     return 0;
 }
 
+static bool is_there(const char *cache, const char *set)
+{
+    char **names = NULL;
+    size_t n = 0;
+    bool found = false;
+    if (featureset_list(cache, &names, &n, NULL) < 0) n = 0;
+    for (size_t i = 0; i < n; i++) found |= !strcmp(names[i], set);
+    memory_free(names);
+    return found;
+}
+
 /* What is opened before the walk; in a child, since a damaged page can end the process that reads it. */
 static int open_part(void *context, struct sandbox *box, struct error *err)
 {
@@ -89,9 +108,13 @@ static int verify_set(const char *cache, const char *name, struct corpus *c, str
     struct featureset *fs = NULL;
     f->where = name;
     int rc = crashes(cache, name, f, err);
-    if (rc != 0) return rc < 0 ? rc : 0;
-    rc = featureset_open(&fs, cache, name, FEATURESET_READ, err);
-    if (rc == 0) {
+    bool opens = rc == 0;
+    if (opens) rc = featureset_open(&fs, cache, name, FEATURESET_READ, err);
+    opens &= rc == 0;
+    rc = as_finding(f, rc, err);
+    if (rc == 0 && !opens)
+        rc = featureset_verify_file(cache, name, on_finding, f, progress_start(), err);
+    if (rc == 0 && opens) {
         f->key = (struct keyof){c, featureset_spec(fs)->tower == TOWER_TEXT};
         rc = featureset_verify_part(fs, f->part, c ? keyof_number : NULL, on_finding, f,
                                     progress_start(), err);
@@ -100,40 +123,107 @@ static int verify_set(const char *cache, const char *name, struct corpus *c, str
     return as_finding(f, rc, err);
 }
 
+/* *c: open afterwards where it can be opened. */
+static int verify_corpus(const char *cache, struct corpus **c, struct findings *f,
+                         struct error *err)
+{
+    f->where = "corpus";
+    int rc = crashes(cache, NULL, f, err);
+    bool opens = rc == 0;
+    if (opens) rc = corpus_open(c, cache, CORPUS_READ, err);
+    opens &= rc == 0;
+    rc = as_finding(f, rc, err);
+    if (rc == 0 && !opens) rc = corpus_verify_file(cache, on_finding, f, progress_start(), err);
+    if (rc == 0 && opens)
+        rc = corpus_verify_part(*c, f->part, on_finding, f, progress_start(), err);
+    return as_finding(f, rc, err);
+}
+
+/* Whether a set is of texts, as far as its name tells: its meta may be what is damaged. */
+static bool is_of_texts(const char *cache, const char *name)
+{
+    struct featureset *fs = NULL;
+    bool is_text = strstr(name, "text.") != NULL;
+    if (featureset_open(&fs, cache, name, FEATURESET_READ, NULL) == 0)
+        is_text = featureset_spec(fs)->tower == TOWER_TEXT;
+    featureset_close(fs);
+    return is_text;
+}
+
+/* Repairs what was found since n_before, then looks again: set NULL is the corpus. */
+static int mend(const char *cache, const char *set, struct corpus **c, struct findings *f,
+                size_t n_before, struct error *err)
+{
+    size_t n_found = json_size(f->list) - n_before;
+    if (!repair || n_found == 0) return 0;
+    struct keyof key = {*c, set && is_of_texts(cache, set)};
+    if (!set) {
+        corpus_close(*c);
+        *c = NULL;
+    }
+    int rc = repair_run(cache, set, set && *c ? &key : NULL, discard, f->repairs, err);
+    n_before = json_size(f->list);
+    if (rc == 0 && !set) rc = verify_corpus(cache, c, f, err);
+    if (rc == 0 && set && is_there(cache, set)) rc = verify_set(cache, set, *c, f, err);
+    if (rc == 0 && json_size(f->list) == n_before) f->n_mended += n_found;
+    return rc;
+}
+
+static int print_answer(const struct command *self, struct findings *f, struct error *err)
+{
+    size_t n_findings = json_size(f->list);
+    if (option_globals.json) {
+        struct json *answer = json_new_object();
+        json_set_bool(answer, "clean", n_findings == f->n_mended);
+        json_set(answer, "findings", f->list);
+        if (repair) json_set(answer, "repairs", f->repairs);
+        f->list = NULL;
+        if (repair) f->repairs = NULL;
+        return command_print_json(self, answer, err);
+    }
+    if (n_findings == 0)
+        printf("%s: clean\n", self->positional[0]);
+    else if (n_findings == f->n_mended)
+        printf("%s: %zu findings, and clean after the repair\n", self->positional[0], n_findings);
+    else
+        printf("%s: %zu findings\n", self->positional[0], n_findings - f->n_mended);
+    return 0;
+}
+
 static int run(const struct command *self, struct error *err)
 {
     const char *cache = self->positional[0];
-    const struct report *report = progress_start();
     struct corpus *c = NULL;
     char **names = NULL;
     size_t n = 0;
-    struct findings f = {.list = json_new_array(), .where = "corpus"};
+    struct findings f = {.list = json_new_array(), .repairs = json_new_array()};
     int rc = subset ? part_parse(subset, &f.part, err) : 0;
-    if (rc == 0) rc = crashes(cache, NULL, &f, err);
-    if (rc == 0) {
-        rc = corpus_open(&c, cache, CORPUS_READ, err);
-        if (rc == 0) rc = corpus_verify_part(c, f.part, on_finding, &f, report, err);
-    }
-    rc = as_finding(&f, rc, err);
-    bool is_sound = json_size(f.list) == 0; /* else keys cannot be compared with it */
+    if (rc == 0 && discard && !repair)
+        rc = error_set(err, ERR_USAGE, "--discard goes with --repair");
+    if (rc == 0) rc = verify_corpus(cache, &c, &f, err);
+    if (rc == 0) rc = mend(cache, NULL, &c, &f, 0, err);
+    bool is_sound = json_size(f.list) == f.n_mended; /* else keys cannot be compared with it */
     if (rc == 0) rc = featureset_list(cache, &names, &n, err);
-    for (size_t i = 0; i < n && rc == 0; i++)
-        rc = verify_set(cache, names[i], is_sound ? c : NULL, &f, err);
-    size_t n_findings = json_size(f.list);
-    if (rc == 0 && option_globals.json) {
-        struct json *answer = json_new_object();
-        json_set_bool(answer, "clean", n_findings == 0);
-        json_set(answer, "findings", f.list);
-        f.list = NULL;
-        rc = command_print_json(self, answer, err);
-    } else if (rc == 0) {
-        printf(n_findings ? "%s: %zu findings\n" : "%s: clean\n", cache, n_findings);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        size_t n_before = json_size(f.list);
+        struct corpus *keys = is_sound ? c : NULL;
+        rc = verify_set(cache, names[i], keys, &f, err);
+        if (rc == 0) rc = mend(cache, names[i], &keys, &f, n_before, err);
     }
-    if (rc == 0 && n_findings) rc = COMMAND_CORRUPT;
+    size_t n_left = json_size(f.list) - f.n_mended;
+    if (rc == 0) rc = print_answer(self, &f, err);
+    if (rc == 0 && n_left) rc = COMMAND_CORRUPT;
     json_free(f.list);
+    json_free(f.repairs);
     memory_free(names);
     corpus_close(c);
     return rc;
+}
+
+static void defaults(void)
+{
+    subset = NULL;
+    repair = discard = false;
 }
 
 struct command cmd_verify = {
@@ -144,5 +234,15 @@ struct command cmd_verify = {
     .max_positional = 1,
     .options = options,
     .n_options = sizeof options / sizeof *options,
+    .notes =
+        "--repair keeps all records that pass their own checksum, read from the damaged file page "
+        "by "
+        "page, in a new file\n"
+        "that takes its place; the damaged one stays beside it as CACHE/<name>.damaged-<time>. "
+        "What "
+        "was lost is said; the\n"
+        "same ingest and featurize as before bring back just that. Exit 0 when the cache is clean "
+        "afterwards.",
+    .defaults = defaults,
     .run = run,
 };

@@ -204,6 +204,19 @@ static int read_index(struct block *b, const struct block_shape *s, const struct
     return 0;
 }
 
+size_t block_record_bytes(const uint8_t *bytes, size_t n, uint32_t *view, uint32_t *number)
+{
+    struct header h;
+    if (n < HEADER_BYTES) return 0;
+    memcpy(&h, bytes, sizeof h);
+    uint64_t want = HEADER_BYTES + 2 * (((uint64_t)h.n_slots + 7) / 8) +
+                    12 * (uint64_t)h.n_present + h.n_packed + CHECKSUM_BYTES;
+    if (h.magic != MAGIC || want > n) return 0;
+    *view = h.view;
+    *number = h.number;
+    return want;
+}
+
 int block_decode(struct block *b, const struct block_shape *s, uint32_t view, uint32_t number,
                  const uint8_t *record, size_t n, uint8_t *plain, struct compress *z,
                  struct error *err)

@@ -109,6 +109,10 @@ int block_decode(struct block *b, const struct block_shape *shape, uint32_t view
                  const uint8_t *record, size_t n, uint8_t *plain, struct compress *z,
                  struct error *err) MUST_CHECK;
 
+/* What the head of a record says, before anything is checked: its length, at most n, its view and number;
+ * 0 when these bytes begin no record. For finding records in a damaged file. */
+size_t block_record_bytes(const uint8_t *bytes, size_t n, uint32_t *view, uint32_t *number);
+
 /* The code of a present slot, equal to what went in. // code: codec_bytes of its kind */
 void block_code(const struct block *b, const struct block_shape *shape, uint32_t slot, uint8_t *code);
 /* The codes of all vectors of a kind, by rank, several times faster than one by one.

@@ -236,6 +236,9 @@ int corpus_copy(struct corpus *c, const char *folder, const struct report *repor
  * set digests for all of them only. */
 int corpus_verify_part(struct corpus *c, struct part part, void (*finding)(void *context, const char *text),
                        void *context, const struct report *report, struct error *err) MUST_CHECK;
+/* The pages alone, of a corpus that cannot be opened. */
+int corpus_verify_file(const char *cache, void (*finding)(void *context, const char *text), void *context,
+                       const struct report *report, struct error *err) MUST_CHECK;
 /* Canonical text sorted by key, without numbers, clocks, paths or runs, line by line to emit. */
 int corpus_dump(struct corpus *c, int (*emit)(void *context, const char *line), void *context,
                 struct error *err) MUST_CHECK;

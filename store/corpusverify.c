@@ -8,6 +8,7 @@
 
 #include "store/bytes.h"
 #include "store/corpusrecord.h"
+#include "store/file.h"
 #include "store/json.h"
 #include "store/memory.h"
 #include "store/pages.h"
@@ -284,7 +285,9 @@ static int check_all(void *context, struct sandbox *box, struct error *err)
         rc = check_table(&w);
         if (rc != ERR_CORRUPT) continue;
         sandbox_finding(box, "corpus: table %s: %s", record_tables[table], err->text);
-        rc = 0;
+        kv_abort(c->txn); /* LMDB reads nothing more in a transaction that has failed */
+        c->txn = NULL;
+        rc = record_snapshot(c, err);
     }
     corpus_close(c);
     return rc;
@@ -297,6 +300,22 @@ int corpus_verify_part(struct corpus *c, struct part part,
     struct verify v = {c->cache, c->folder, part};
     int rc = record_snapshot(c, err);
     return rc < 0 ? rc : sandbox_run(check_all, &v, finding, context, report, err);
+}
+
+/* In the child. */
+static int check_file(void *context, struct sandbox *box, struct error *err)
+{
+    return check_pages(context, box, err);
+}
+
+int corpus_verify_file(const char *cache, void (*finding)(void *context, const char *text),
+                       void *context, const struct report *report, struct error *err)
+{
+    char *folder = file_join(cache, "corpus", err);
+    struct verify v = {cache, folder, {0}};
+    int rc = folder ? sandbox_run(check_file, &v, finding, context, report, err) : ERR_NOMEM;
+    memory_free(folder);
+    return rc;
 }
 
 int corpus_verify(struct corpus *c, void (*finding)(void *context, const char *text), void *context,

@@ -168,6 +168,10 @@ int featureset_verify(struct featureset *fs, featureset_key_of *key_of,
 int featureset_verify_part(struct featureset *fs, struct part part, featureset_key_of *key_of,
                            void (*finding)(void *context, const char *text), void *context,
                            const struct report *report, struct error *err) MUST_CHECK;
+/* The pages alone, of a set that cannot be opened. */
+int featureset_verify_file(const char *cache, const char *name,
+                           void (*finding)(void *context, const char *text), void *context,
+                           const struct report *report, struct error *err) MUST_CHECK;
 /* Canonical text: "set NAME spec|fingerprint|replay JSON", "set NAME tokenizer SHA-256", then one
  * line a vector, "vector NAME view key norm-bits kind sha256-of-codes", sorted by (view, key).
  * Stops at a negative return of emit. */

@@ -1,6 +1,6 @@
 /* What the files of a feature set share: featureset.c (opening, check), featureset_meta.c (meta,
- * keys), featureset_put.c, featureset_get.c, featureset_verify.c and featureset_dump.c. Nobody else
- * includes this. */
+ * keys), featureset_put.c, featureset_get.c, featureset_verify.c, featureset_dump.c and
+ * featureset_salvage.c. Nobody else includes this. */
 #ifndef STORE_FEATURESET_INSIDE_H
 #define STORE_FEATURESET_INSIDE_H
 

@@ -47,26 +47,95 @@ static bool is_directory(const struct pages *p, uint64_t number)
     return n == (uint64_t)p->n_tables;
 }
 
-/* The heads contradict each other: the directory that leads to the most, with the fewest damages. */
-static void search_directory(struct pages *p)
+/* The list of free pages in a leaf's node, or NULL when it is none: count, then pages, the larger first. */
+static const uint8_t *free_list_at(const struct pages *p, const uint8_t *page, uint64_t i,
+                                   uint64_t *commit, uint64_t *n)
 {
-    struct pagewalk_table best = p->directory, free_lists = p->free;
-    uint64_t most = 0, fewest = PAGEWALK_NO_PAGE, n_reached;
+    const uint8_t *node, *list;
+    struct kv_bytes key;
+    uint64_t n_used, before = PAGEWALK_NO_PAGE;
+    if (!pagewalk_node(p, page, i, true, &key, &node, &n_used) || key.n != 8) return NULL;
+    uint64_t n_value = pagewalk_load(node, 4);
+    list = key.bytes + key.n;
+    if (pagewalk_load(node + 4, 2) == NODE_BIG) {
+        uint64_t first = pagewalk_load(list, 8), n_pages = pagewalk_overflow_pages(p, n_value);
+        if (first < 2 || n_pages > p->n_pages || first > p->n_pages - n_pages) return NULL;
+        list = pagewalk_page(p, first) + PAGEWALK_HEAD;
+    }
+    *n = n_value >= 8 ? pagewalk_load(list, 8) : PAGEWALK_NO_PAGE;
+    if (n_value % 8 || *n > n_value / 8 - 1) return NULL;
+    for (uint64_t k = 1; k <= *n; k++) {
+        uint64_t page_number = pagewalk_load(list + 8 * k, 8);
+        if (page_number < 2 || page_number >= before) return NULL;
+        before = page_number;
+    }
+    *commit = pagewalk_load(key.bytes, 8);
+    return list;
+}
+
+/* The last commit that a page of free lists speaks of; 0 when it is no such page. With `marks`, what it
+ * lists is marked there. */
+static uint64_t read_free_lists(const struct pages *p, uint64_t number, uint8_t *marks)
+{
+    const uint8_t *page = pagewalk_page(p, number);
+    uint64_t newest = 0, commit, n;
+    if (pagewalk_load(page + 10, 2) != PAGE_LEAF || pagewalk_wrong_head(p, page, number)) return 0;
+    uint64_t n_nodes = (pagewalk_load(page + 12, 2) - PAGEWALK_HEAD) / 2;
+    for (uint64_t i = 0; i < n_nodes; i++) {
+        const uint8_t *list = free_list_at(p, page, i, &commit, &n);
+        if (!list) return 0;
+        if (commit > newest) newest = commit;
+        for (uint64_t k = 1; k <= n && marks; k++)
+            if (pagewalk_load(list + 8 * k, 8) < p->n_pages)
+                pagewalk_add(marks, pagewalk_load(list + 8 * k, 8));
+    }
+    return newest;
+}
+
+/* Marks what was free after the newest commit whose lists are in the file: among others, every directory
+ * before the newest one. */
+static void mark_older(const struct pages *p, uint8_t *marks)
+{
+    uint64_t newest = 0, at = 0;
+    for (uint64_t i = 2; i < p->n_pages; i++) {
+        uint64_t commit = read_free_lists(p, i, NULL);
+        if (commit <= newest) continue;
+        newest = commit;
+        at = i;
+    }
+    if (at) read_free_lists(p, at, marks);
+}
+
+/* A directory and what it leads to. */
+struct choice {
+    uint64_t root, n_damages, n_reached;
+    bool is_older;
+};
+
+static bool is_better(const struct choice *a, const struct choice *b)
+{
+    if (a->is_older != b->is_older) return b->is_older;
+    if (a->n_damages != b->n_damages) return a->n_damages < b->n_damages;
+    return a->n_reached > b->n_reached;
+}
+
+/* The heads contradict each other: of all directories in the file the newest, as far as lists of free
+ * pages tell; else the one with the fewest damages and the most records. */
+static void search_directory(struct pages *p, uint8_t *older)
+{
+    struct choice best = {p->directory.root, PAGEWALK_NO_PAGE, 0, true};
+    mark_older(p, older);
     for (uint64_t i = 2; i < p->n_pages; i++) {
         if (!is_directory(p, i)) continue;
+        struct choice c = {i, 0, 0, pagewalk_has(older, i)};
         forget_walk(p);
         p->directory = (struct pagewalk_table){0, 1, 0, 1, 0, (uint64_t)p->n_tables, i};
-        if (walk_tables(p, NULL, &n_reached, NULL) < 0) continue;
-        bool is_better = p->n_damages < fewest || (p->n_damages == fewest && n_reached > most);
-        if (!is_better && !(p->n_damages == fewest && n_reached == most && i == best.root))
-            continue;
-        best = p->directory;
-        most = n_reached;
-        fewest = p->n_damages;
+        if (walk_tables(p, NULL, &c.n_reached, NULL) < 0) continue;
+        c.n_damages = p->n_damages;
+        if (is_better(&c, &best)) best = c;
     }
     forget_walk(p);
-    p->directory = best;
-    p->free = free_lists;
+    p->directory = (struct pagewalk_table){0, 1, 0, 1, 0, (uint64_t)p->n_tables, best.root};
     p->last_page = p->n_pages - 1;
 }
 
@@ -81,7 +150,8 @@ static bool is_head(const struct pages *p, uint64_t i)
 }
 
 /* Every commit but the first frees a page, its directory's last one if no other, and names itself with
- * the list of them: a head whose newest list is of another commit has a wrong number. */
+ * the list of them: a head whose newest list is of another commit has a wrong number. A list that is
+ * itself damaged says nothing. */
 static bool is_of_its_commit(struct pages *p, const uint8_t *head)
 {
     struct pagewalk_table t = pagewalk_table_at(head + 40);
@@ -89,11 +159,11 @@ static bool is_of_its_commit(struct pages *p, const uint8_t *head)
     p->last_page = pagewalk_load(head + 136, 8);
     forget_walk(p);
     (void)!pagewalk_run(p, NULL, FREE_LISTS, &t, NULL, NULL);
-    return txnid < 2 ? p->newest_list == 0 : p->newest_list == txnid;
+    return p->n_damages || p->newest_list == (txnid < 2 ? 0 : txnid);
 }
 
 /* Chooses the newest commit, from what the two heads say. */
-static void read_heads(struct pages *p)
+static int read_heads(struct pages *p, struct error *err)
 {
     const uint8_t *a = pagewalk_page(p, 0), *b = pagewalk_page(p, 1);
     uint64_t ta = pagewalk_load(a + 144, 8), tb = pagewalk_load(b + 144, 8);
@@ -105,7 +175,12 @@ static void read_heads(struct pages *p)
     p->last_page = pagewalk_load(newer + 136, 8);
     p->free = pagewalk_table_at(newer + 40);
     p->directory = pagewalk_table_at(newer + 88);
-    if (!p->heads_agree) search_directory(p);
+    if (p->heads_agree) return 0;
+    uint8_t *older = memory_array(p->n_pages / 8 + 1, 1, MEMORY_MAX_TENSOR, err);
+    if (!older) return ERR_NOMEM;
+    search_directory(p, older);
+    memory_free(older);
+    return 0;
 }
 
 static uint64_t page_size(const struct file_map *map)
@@ -138,7 +213,7 @@ int pages_open(struct pages **out, const char *folder, const char *const *tables
     p->used = memory_array(p->n_pages / 8 + 1, 1, MEMORY_MAX_TENSOR, err);
     p->is_free = memory_array(p->n_pages / 8 + 1, 1, MEMORY_MAX_TENSOR, err);
     rc = p->used && p->is_free ? 0 : ERR_NOMEM;
-    if (rc == 0) read_heads(p);
+    if (rc == 0) rc = read_heads(p, err);
     if (rc == 0) *out = p;
     if (rc == 0) p = NULL;
 done:
@@ -166,7 +241,7 @@ int pages_walk(struct pages *p, const struct pages_visitor *v, struct error *err
     int rc = pagewalk_run(p, v, FREE_LISTS, &p->free, NULL, err);
     if (rc == 0) rc = walk_tables(p, v, &n_reached, err);
     if (!p->heads_agree) p->free_is_known = false;
-    for (uint64_t i = 2; i < p->n_pages && rc == 0; i++) {
+    for (uint64_t i = 2; i < p->n_pages && rc == 0 && p->heads_agree; i++) {
         if (!pagewalk_has(p->used, i) || !pagewalk_has(p->is_free, i)) continue;
         pagewalk_damage(p, v, i, "is in use and free at once: the next write would go over it");
         p->free_is_known = false;
@@ -199,12 +274,13 @@ static int stray_leaf(const struct pages *p, const struct pages_visitor *v, cons
     return rc;
 }
 
-int pages_strays(struct pages *p, const struct pages_visitor *v, struct error *err)
+int pages_strays(struct pages *p, const struct pages_visitor *v, bool with_free, struct error *err)
 {
     int rc = 0;
     for (uint64_t i = 2; i < p->n_pages && rc >= 0; i++) {
         const uint8_t *page = pagewalk_page(p, i);
-        if (pagewalk_has(p->used, i) || (p->free_is_known && pagewalk_has(p->is_free, i))) continue;
+        if (pagewalk_has(p->used, i)) continue;
+        if (!with_free && p->free_is_known && pagewalk_has(p->is_free, i)) continue;
         uint64_t flags = pagewalk_load(page + 10, 2), n = pagewalk_load(page + 12, 4);
         if (flags & PAGE_LEAF) rc = stray_leaf(p, v, page, err);
         if (flags != PAGE_OVERFLOW || pagewalk_load(page, 8) != i || n < 1 || n > p->n_pages - i)

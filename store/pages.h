@@ -14,7 +14,7 @@
  * older commit (one flipped bit in a transaction's number, and the last batch is silently gone).
  *
  * The snapshot is that of the newest head. Where the heads contradict each other, it is that of the
- * directory page, among all in the file, that leads to the most records without damage.
+ * newest directory page in the file: the one that the newest lists of free pages do not call free.
  *
  * What a stray page holds is live when the list of free pages could be read: pages_free_is_known.
  * Otherwise it may be of an older commit. Records are unchecked bytes in either case: the caller
@@ -64,8 +64,9 @@ int pages_open(struct pages **p, const char *folder, const char *const *tables, 
                struct error *err) MUST_CHECK;
 void pages_close(struct pages *p);
 int pages_walk(struct pages *p, const struct pages_visitor *v, struct error *err) MUST_CHECK;
-/* After pages_walk. */
-int pages_strays(struct pages *p, const struct pages_visitor *v, struct error *err) MUST_CHECK;
+/* After pages_walk. with_free: free pages as well, which hold what was once true. */
+int pages_strays(struct pages *p, const struct pages_visitor *v, bool with_free,
+                 struct error *err) MUST_CHECK;
 bool pages_free_is_known(const struct pages *p);
 /* Damages that pages_walk has met. */
 uint64_t pages_n_damages(const struct pages *p);

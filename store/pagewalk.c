@@ -46,7 +46,7 @@ bool pagewalk_has(const uint8_t *bits, uint64_t i)
     return bits[i / 8] >> i % 8 & 1;
 }
 
-static void add(uint8_t *bits, uint64_t i)
+void pagewalk_add(uint8_t *bits, uint64_t i)
 {
     bits[i / 8] |= (uint8_t)(1 << i % 8);
 }
@@ -84,7 +84,7 @@ static bool take(struct walk *w, uint64_t first, uint64_t n)
     if (first < 2 || n > w->p->n_pages || first > w->p->n_pages - n) return false;
     for (uint64_t i = 0; i < n; i++)
         if (pagewalk_has(w->p->used, first + i)) return false;
-    for (uint64_t i = 0; i < n; i++) add(w->p->used, first + i);
+    for (uint64_t i = 0; i < n; i++) pagewalk_add(w->p->used, first + i);
     return true;
 }
 
@@ -146,7 +146,7 @@ static void visit_free_list(struct walk *w, uint64_t page, struct kv_bytes key,
         uint64_t free_page = pagewalk_load(value.bytes + 8 * i, 8);
         is_right = free_page >= 2 && free_page <= p->last_page && free_page < before &&
                    free_page < p->n_pages && !pagewalk_has(p->is_free, free_page);
-        if (is_right) add(p->is_free, free_page);
+        if (is_right) pagewalk_add(p->is_free, free_page);
         before = free_page;
     }
     if (!is_right) damage(w, page, key, key, "holds an impossible list of free pages");

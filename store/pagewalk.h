@@ -46,6 +46,7 @@ struct pages {
 /* Little-endian, of 1 to 8 bytes. */
 uint64_t pagewalk_load(const uint8_t *at, int n_bytes);
 bool pagewalk_has(const uint8_t *bits, uint64_t i);
+void pagewalk_add(uint8_t *bits, uint64_t i);
 /* NULL beyond the file. */
 const uint8_t *pagewalk_page(const struct pages *p, uint64_t number);
 struct pagewalk_table pagewalk_table_at(const uint8_t *bytes);

@@ -67,7 +67,11 @@ void recordname_block(struct kv_bytes key, uint32_t n_slots, char text[RECORDNAM
     struct bytes_reader r = bytes_reader(key.bytes, key.n);
     uint32_t view = bytes_key_u32(&r);
     uint64_t first = (uint64_t)bytes_key_u32(&r) * n_slots;
-    if (bytes_at_end(&r))
+    if (bytes_at_end(&r) && n_slots == 0)
+        snprintf(text, RECORDNAME_TEXT, "view %u, block %u", view,
+                 (key.bytes[4] * 256u + key.bytes[5]) * 65536u + key.bytes[6] * 256u +
+                     key.bytes[7]);
+    else if (bytes_at_end(&r))
         snprintf(text, RECORDNAME_TEXT, "view %u, records %llu to %llu", view,
                  (unsigned long long)first, (unsigned long long)first + n_slots - 1);
     else

@@ -16,7 +16,7 @@ void recordname_of(enum corpus_table table, struct kv_bytes key, char text[RECOR
 /* Keys as in struct pages_damage: empty is the first or beyond the last, equal ones are one record. */
 void recordname_between(enum corpus_table table, struct kv_bytes from, struct kv_bytes to,
                         char text[RECORDNAME_TEXT]);
-/* The same for the blocks of a feature set of n_slots vectors a block. */
+/* The same for the blocks of a feature set of n_slots vectors a block; 0: not known. */
 void recordname_block(struct kv_bytes key, uint32_t n_slots, char text[RECORDNAME_TEXT]);
 void recordname_blocks(struct kv_bytes from, struct kv_bytes to, uint32_t n_slots,
                        char text[RECORDNAME_TEXT]);

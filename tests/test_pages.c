@@ -94,7 +94,7 @@ static struct seen read_pages(const char *folder, bool with_strays)
     int rc = pages_open(&p, folder, tables, N_TABLES, &err);
     if (rc == 0) rc = pages_walk(p, &v, &err);
     if (rc == 0) CHECK_EQ(pages_n_damages(p), s.n_damages);
-    if (rc == 0 && with_strays) rc = pages_strays(p, &v, &err);
+    if (rc == 0 && with_strays) rc = pages_strays(p, &v, false, &err);
     if (rc < 0) CHECK_FAIL("%s", err.text);
     pages_close(p);
     return s;

@@ -50,6 +50,8 @@ TEST(ranges_have_names)
     CHECK_STR(text, "from view 1, records 512 to 767 on");
     recordname_blocks(bytes("\0\0\0\1\0\0\0\2", 8), bytes("\0\0\0\1\0\0\0\2", 8), 256, text);
     CHECK_STR(text, "view 1, records 512 to 767");
+    recordname_block(bytes("\0\0\0\1\0\1\0\2", 8), 0, text);
+    CHECK_STR(text, "view 1, block 65538");
     recordname_block(bytes("\0\0\0\1\0\0\0", 7), 256, text);
     CHECK_STR(text, "key 00000001000000");
 }
