@@ -31,6 +31,9 @@ static const struct option options[] = {
      1000000, NULL, &o.max_tokens},
     {"no-exif", 0, OPTION_FLAG, NULL, "do not turn pictures upright by EXIF", 0, 0, NULL,
      &no_orientation},
+    {"accept-numerics", 0, OPTION_FLAG, NULL,
+     "complete a set that was made in other numerics, in those of this run; recorded in the set", 0,
+     0, NULL, &o.accept_numerics},
     {"dry-run", 0, OPTION_FLAG, NULL,
      "say what would be computed and how many bytes, write nothing", 0, 0, NULL, &o.dry_run},
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/statfresh.h"
 #include "cli/statleaks.h"
 #include "cli/stattext.h"
 #include "store/corpus.h"
@@ -14,6 +15,9 @@
 static bool leaks, texts;
 static const char *tokenizer;
 static int max_tokens;
+static struct featurize_options teacher;
+static const char *numerics;
+static bool no_orientation;
 
 static const struct option options[] = {
     {"leaks", 0, OPTION_FLAG, NULL, "near-duplicate pictures, and those in different splits", 0, 0,
@@ -24,8 +28,20 @@ static const struct option options[] = {
     {"tokenizer", 0, OPTION_STRING, "FILE",
      "of --text: a SentencePiece model instead of the cached teacher's", 0, 0, NULL, &tokenizer},
     {"max-tokens", 0, OPTION_INT, "N",
-     "of --text: where captions are cut; 0 = as the cached set, or 77", 0, 100000, NULL,
-     &max_tokens},
+     "of --text and --teacher: where captions are cut; 0 = as the cached set or 77, and the "
+     "teacher's own",
+     0, 100000, NULL, &max_tokens},
+    {"teacher", 0, OPTION_STRING, "DIR",
+     "compare every set with what this teacher's folder would give now", 0, 0, NULL,
+     &teacher.teacher},
+    {"prefix", 0, OPTION_STRING, "NAME", "of --teacher: only the sets NAME.TAP", 0, 0, NULL,
+     &teacher.prefix},
+    {"numerics", 0, OPTION_CHOICE, "HOW", "of --teacher: as featurize has it; auto: as the set", 0,
+     0, "auto|f32|bf16", &numerics},
+    {"store", 0, OPTION_STRING, "HOW",
+     "of --teacher: as featurize has it; the set's own when not given", 0, 0, NULL, &teacher.store},
+    {"no-exif", 0, OPTION_FLAG, NULL, "of --teacher: as featurize has it", 0, 0, NULL,
+     &no_orientation},
 };
 
 /* Adds one to object[key]. */
@@ -136,7 +152,8 @@ static int count_coverage(struct corpus *c, struct featureset *fs, struct json *
     return 0;
 }
 
-static int stat_set(const char *cache, const char *name, struct json *sets, struct error *err)
+static int stat_set(const char *cache, const char *name, const struct json *fresh,
+                    struct json *sets, struct error *err)
 {
     struct featureset *fs = NULL;
     struct corpus *c = NULL;
@@ -164,6 +181,7 @@ static int stat_set(const char *cache, const char *name, struct json *sets, stru
     json_set(j, "fingerprint", json_clone(spec->fingerprint));
     rc = corpus_open(&c, cache, CORPUS_READ, err);
     if (rc == 0) rc = count_coverage(c, fs, j, err);
+    if (rc == 0) rc = statfresh_add(j, fs, fresh, err);
     json_push(sets, j);
     j = NULL;
 done:
@@ -204,13 +222,16 @@ static void print_stat(const char *cache, const struct json *answer)
         const struct json *s = json_at(sets, i);
         double stored = (double)json_int(json_get(s, "bytes"), 0);
         printf("set %-22s %s, %" PRId64 " values, %s; %" PRId64
-               " vectors in %zu view%s, %.1f MB%s; %" PRId64 " hits, %" PRId64 " missing\n",
+               " vectors in %zu view%s, %.1f MB%s; %" PRId64 " hits, %" PRId64 " missing, %" PRId64
+               " stale\n",
                json_text(json_get(s, "name"), ""), json_text(json_get(s, "tower"), ""),
                json_int(json_get(s, "dimension"), 0), json_text(json_get(s, "storage"), ""),
                json_int(json_get(s, "vectors"), 0), json_size(json_get(s, "views")),
                json_size(json_get(s, "views")) == 1 ? "" : "s", stored / 1e6,
                command_saving((uint64_t)stored, (uint64_t)json_int(json_get(s, "bytes_as_f32"), 0)),
-               json_int(json_get(s, "hit"), 0), json_int(json_get(s, "missing"), 0));
+               json_int(json_get(s, "hit"), 0), json_int(json_get(s, "missing"), 0),
+               json_int(json_get(s, "stale"), 0));
+        statfresh_print(s);
     }
 }
 
@@ -219,11 +240,15 @@ static int run(const struct command *self, struct error *err)
     const char *cache = self->positional[0];
     char **names = NULL;
     size_t n = 0;
-    struct json *answer = json_new_object(), *sets = json_new_array();
-    int rc = stat_corpus(cache, answer, err);
+    struct json *answer = json_new_object(), *sets = json_new_array(), *fresh = NULL;
+    teacher.max_tokens = max_tokens;
+    teacher.apply_orientation = !no_orientation;
+    int rc = featurize_parse_numerics(numerics, &teacher.numerics, err);
+    if (rc == 0) rc = stat_corpus(cache, answer, err);
     json_set(answer, "sets", sets);
     if (rc == 0) rc = featureset_list(cache, &names, &n, err);
-    for (size_t i = 0; i < n && rc == 0; i++) rc = stat_set(cache, names[i], sets, err);
+    if (rc == 0) rc = freshness_list(cache, &teacher, teacher.prefix, &fresh, err);
+    for (size_t i = 0; i < n && rc == 0; i++) rc = stat_set(cache, names[i], fresh, sets, err);
     if (rc == 0 && leaks) rc = statleaks_add(answer, cache, err);
     if (rc == 0 && texts) rc = stattext_add(answer, cache, tokenizer, max_tokens, err);
     if (rc == 0 && option_globals.json) {
@@ -235,8 +260,15 @@ static int run(const struct command *self, struct error *err)
         stattext_print(answer);
     }
     memory_free(names);
+    json_free(fresh);
     json_free(answer);
     return rc;
+}
+
+static void defaults(void)
+{
+    teacher = featurize_defaults();
+    numerics = "auto";
 }
 
 struct command cmd_stat = {
@@ -248,5 +280,11 @@ struct command cmd_stat = {
     .max_positional = 1,
     .options = options,
     .n_options = sizeof options / sizeof *options,
+    .notes =
+        "A set is fresh, or stale with every component that changed (expected: what the teacher "
+        "gives; found: what the\n"
+        "set was made with). Without --teacher, sets are held against the corpus's caption rule "
+        "and against each other.",
+    .defaults = defaults,
     .run = run,
 };

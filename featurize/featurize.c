@@ -100,26 +100,41 @@ static void finish_counts(struct tapsets *ts, const struct featurize_options *o,
     if (!*r->numerics) strcpy(r->numerics, ts->numerics == NUMERICS_BF16 ? "bf16" : "f32");
 }
 
-static int run_tower(const char *cache, struct corpus *c, const struct featurize_options *o,
-                     struct model *m, bool is_text, const struct report *report,
-                     struct featurize_result *r, struct error *err)
+/* The sets of one tower, opened or made, and worked off. check_only: opened as a dry run does, so
+ * that a set of another origin is found before hours are spent on the other tower. */
+static int run_tower(const char *cache, struct corpus *c, const struct featurize_options *options,
+                     struct model *m, const struct identity *id, bool check_only,
+                     const struct report *report, struct featurize_result *r, struct error *err)
 {
-    uint8_t weights[DIGEST_BYTES];
-    char *caption_rule = NULL;
+    struct featurize_options o = *options;
+    o.dry_run |= check_only;
     struct tapsets *ts = memory_array(1, sizeof *ts, MEMORY_MAX_SMALL, err);
     if (!ts) return ERR_NOMEM;
-    int rc = model_weights_digest(o->teacher, is_text, weights, err);
-    if (rc == 0) rc = corpus_caption_rule(c, &caption_rule, err);
-    if (rc == 0)
-        rc = tapsets_open(ts, cache, o, m, is_text, weights, caption_rule, r->sets + r->n_sets,
-                          err);
-    if (rc == 0) {
-        rc = is_text ? textpass_run(ts, c, o, m, report, err)
-                     : imagepass_run(ts, c, o, m, report, &r->n_skipped, err);
-        finish_counts(ts, o, r);
+    int rc = tapsets_open(ts, cache, &o, id, r->sets + r->n_sets, err);
+    if (rc == 0 && !check_only) {
+        rc = id->is_text ? textpass_run(ts, c, &o, m, report, err)
+                         : imagepass_run(ts, c, &o, m, report, &r->n_skipped, err);
+        finish_counts(ts, &o, r);
     }
     tapsets_close(ts);
     memory_free(ts);
+    return rc;
+}
+
+static int run_towers(const char *cache, struct corpus *c, const struct featurize_options *o,
+                      struct model *m, int parts, const struct report *report,
+                      struct featurize_result *r, struct error *err)
+{
+    struct identity id[2];
+    char *caption_rule = NULL;
+    int n = 0, rc = corpus_caption_rule(c, &caption_rule, err);
+    for (int part = MODEL_IMAGE; part <= MODEL_TEXT && rc == 0; part++)
+        if (parts & part)
+            rc = identity_of(&id[n++], m, o->teacher, o, part == MODEL_TEXT, caption_rule, err);
+    for (int i = 1; i < n && rc == 0; i++)
+        rc = run_tower(cache, c, o, m, &id[i], true, report, r, err);
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = run_tower(cache, c, o, m, &id[i], false, report, r, err);
     memory_free(caption_rule);
     return rc;
 }
@@ -143,8 +158,7 @@ int featurize_run(const char *cache, const struct featurize_options *o, const st
     if (rc == 0) rc = check_model(o, m, parts, err);
     if (rc < 0) goto done;
     m->preprocess.apply_orientation &= o->apply_orientation;
-    if (parts & MODEL_IMAGE) rc = run_tower(cache, c, o, m, false, report, result, err);
-    if (rc == 0 && parts & MODEL_TEXT) rc = run_tower(cache, c, o, m, true, report, result, err);
+    rc = run_towers(cache, c, o, m, parts, report, result, err);
 done:
     model_free(m);
     corpus_close(c);

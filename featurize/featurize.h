@@ -40,6 +40,9 @@ struct featurize_options {
     /* "f32", "f16", "bf16", "q1e-4"; NULL: what the existing set has; for a new one q1e-4 for final taps,
      * q1e-3 for others */
     const char *store;
+    /* complete a set that was made in other numerics, in those of this run (AUTO: what is fast here);
+     * recorded in the set */
+    bool accept_numerics;
     const char *prefix;            /* of set names, for a second teacher; NULL: none */
     int max_tokens;                /* texts are cut here; 0: the teacher's own limit */
     bool apply_orientation;        /* turn pictures upright by EXIF; true */

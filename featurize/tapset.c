@@ -7,6 +7,7 @@
 
 #include "featurize/gemm.h"
 #include "store/file.h"
+#include "store/fingerprint.h"
 #include "store/memory.h"
 
 /* Final vectors are compared with each other: 1e-4 is below any rank that matters. Intermediate
@@ -16,63 +17,8 @@
 #define STORE_FINAL "q1e-4"
 #define STORE_INNER "q1e-3"
 
-static const char *numerics_name(enum numerics n)
-{
-    return n == NUMERICS_BF16 ? "bf16" : "f32";
-}
-
-static void hex_of(const void *bytes, size_t n, char hex[DIGEST_HEX])
-{
-    uint8_t digest[DIGEST_BYTES];
-    digest_of(bytes, n, digest);
-    digest_to_hex(digest, hex);
-}
-
-static int text_limit(const struct featurize_options *o, const struct model *m)
-{
-    return o->max_tokens > 0 ? o->max_tokens : m->max_tokens;
-}
-
-static struct json *config_of(const struct tower *t)
-{
-    struct json *j = tower_config_json(&t->config);
-    json_set_int(j, "projection_dim", t->config.projection_dim);
-    return j;
-}
-
 /* Owned. */
-static struct json *fingerprint_of(const struct tapsets *ts, const struct tapset *t,
-                                   const struct featurize_options *o, const struct model *m,
-                                   const uint8_t weights[DIGEST_BYTES])
-{
-    char hex[DIGEST_HEX], name[FEATURESET_NAME_MAX + 1], storage[CODEC_TEXT];
-    struct json *j = json_new_object();
-    digest_to_hex(weights, hex);
-    json_set_string(j, "weights", hex);
-    json_set(j, "config", config_of(ts->is_text ? m->text : m->image));
-    if (ts->is_text) {
-        size_t n;
-        const void *bytes = tokenizer_model(m->tokenizer, &n);
-        hex_of(bytes, n, hex);
-        json_set_string(j, "tokenizer", hex);
-        json_set_string(j, "caption_rule", ts->caption_rule);
-        json_set_int(j, "max_tokens", text_limit(o, m));
-    } else {
-        json_set(j, "preprocessing", preprocess_json(&m->preprocess));
-        json_set(j, "view_plan", view_plan_json(&o->plan));
-    }
-    tap_name(&t->tap, ts->is_text, name, sizeof name);
-    codec_spell(t->storage, t->epsilon, storage);
-    json_set_string(j, "tap", name);
-    json_set_string(j, "numerics", numerics_name(ts->numerics));
-    json_set_string(j, "storage", storage);
-    json_set_int(j, "format", FEATURESET_FORMAT);
-    return j;
-}
-
-/* Owned. */
-static struct json *replay_of(const struct tapsets *ts, const struct featurize_options *o,
-                              const struct model *m)
+static struct json *replay_of(const struct tapsets *ts, const struct model *m)
 {
     struct json *j = json_new_object();
     const char *name = json_text(json_get(m->config, "_name_or_path"), "");
@@ -82,10 +28,10 @@ static struct json *replay_of(const struct tapsets *ts, const struct featurize_o
     json_set_int(j, "projection_dim", m->projection_dim);
     json_set_int(j, "blocks", tower_n_blocks(&(ts->is_text ? m->text : m->image)->config));
     if (ts->is_text) {
-        json_set_int(j, "max_tokens", text_limit(o, m));
+        json_set_int(j, "max_tokens", ts->identity->max_tokens);
     } else {
         json_set(j, "preprocessing", preprocess_json(&m->preprocess));
-        json_set(j, "view_plan", view_plan_json(&o->plan));
+        json_set(j, "view_plan", view_plan_json(&ts->identity->plan));
     }
     return j;
 }
@@ -113,7 +59,7 @@ static void settle_numerics(struct tapsets *ts, const struct featurize_options *
         return;
     }
     ts->numerics = gemm_bf16_is_fast() ? NUMERICS_BF16 : NUMERICS_F32;
-    for (int k = ts->n - 1; k >= 0; k--) {
+    for (int k = ts->n - 1; k >= 0 && !o->accept_numerics; k--) {
         if (!ts->list[k].fs) continue;
         const char *was = json_text(
             json_get(featureset_spec(ts->list[k].fs)->fingerprint, "numerics"), "");
@@ -133,11 +79,10 @@ static int settle_storage(struct tapset *t, const struct featurize_options *o, s
     return codec_parse(store, &t->storage, &t->epsilon, err);
 }
 
-static int create(struct tapsets *ts, struct tapset *t, const char *cache,
-                  const struct featurize_options *o, const struct model *m,
+static int create(struct tapsets *ts, struct tapset *t, const char *cache, const struct model *m,
                   const struct json *fingerprint, struct error *err)
 {
-    struct json *replay = replay_of(ts, o, m);
+    struct json *replay = replay_of(ts, m);
     struct featureset_spec spec = {.tower = ts->is_text ? TOWER_TEXT : TOWER_IMAGE,
                                    .dim = (uint32_t)t->dim,
                                    .grid = t->tap.kind == TAP_GRID ? (uint32_t)t->tap.grid : 0,
@@ -153,17 +98,59 @@ static int create(struct tapsets *ts, struct tapset *t, const char *cache,
     return rc;
 }
 
-static int open_one(struct tapsets *ts, struct tapset *t, const char *cache,
-                    const struct featurize_options *o, const struct model *m,
-                    const uint8_t weights[DIGEST_BYTES], struct error *err)
+/* What else can be done about a set that differs, after the sentence of featureset_check. */
+static int refuse(const struct tapset *t, const struct json *differences, int rc,
+                  const struct error *why, struct error *err)
 {
+    const struct json *was = featureset_spec(t->fs)->fingerprint;
+    char hint[120] = "";
+    if (fingerprint_only(differences, "numerics"))
+        snprintf(hint, sizeof hint,
+                 ", or complete it in this precision with --accept-numerics, which is recorded");
+    if (fingerprint_only(differences, "max_tokens"))
+        snprintf(hint, sizeof hint, ", or give --max-tokens %lld as it was made with",
+                 (long long)json_int(json_get(was, "max_tokens"), 0));
+    if (fingerprint_only(differences, "storage"))
+        snprintf(hint, sizeof hint, ", or leave out --store: its own is taken");
+    if (fingerprint_only(differences, "preprocessing.apply_orientation"))
+        snprintf(hint, sizeof hint, ", or %s --no-exif: it was made %s",
+                 json_bool(json_get(json_get(was, "preprocessing"), "apply_orientation"), true)
+                     ? "leave out"
+                     : "give",
+                 json_bool(json_get(json_get(was, "preprocessing"), "apply_orientation"), true)
+                     ? "without"
+                     : "with it");
+    return error_set(err, rc, "%.860s%s", why->text, hint);
+}
+
+/* The set's fingerprint against the one of this run. */
+static int check(const struct tapset *t, const struct json *fingerprint,
+                 const struct featurize_options *o, struct error *err)
+{
+    struct error why = {0};
+    struct json *differences = fingerprint_compare(featureset_spec(t->fs)->fingerprint,
+                                                   fingerprint);
+    int rc = o->accept_numerics && fingerprint_only(differences, "numerics")
+                 ? 0
+                 : featureset_check(t->fs, fingerprint, &why);
+    if (rc < 0) rc = refuse(t, differences, rc, &why, err);
+    json_free(differences);
+    return rc;
+}
+
+static int open_one(struct tapsets *ts, struct tapset *t, const char *cache,
+                    const struct featurize_options *o, struct error *err)
+{
+    char name[FEATURESET_NAME_MAX + 1];
     int rc = settle_storage(t, o, err);
     if (rc < 0) return rc;
-    struct json *fingerprint = fingerprint_of(ts, t, o, m, weights);
+    tap_name(&t->tap, ts->is_text, name, sizeof name);
+    struct json *fingerprint = identity_fingerprint(ts->identity, name, t->storage, t->epsilon,
+                                                    ts->numerics);
     if (t->fs)
-        rc = featureset_check(t->fs, fingerprint, err);
+        rc = check(t, fingerprint, o, err);
     else if (!o->dry_run)
-        rc = create(ts, t, cache, o, m, fingerprint, err);
+        rc = create(ts, t, cache, ts->identity->model, fingerprint, err);
     json_free(fingerprint);
     return rc;
 }
@@ -195,19 +182,19 @@ static int add_tap(struct tapsets *ts, const char *name, const struct featurize_
 }
 
 int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_options *o,
-                 const struct model *m, bool is_text, const uint8_t weights[DIGEST_BYTES],
-                 const char *caption_rule, struct featurize_set *results, struct error *err)
+                 const struct identity *id, struct featurize_set *results, struct error *err)
 {
     int rc = 0;
-    *ts = (struct tapsets){.is_text = is_text, .caption_rule = caption_rule};
+    bool is_text = id->is_text;
+    *ts = (struct tapsets){.is_text = is_text, .identity = id};
     for (size_t i = 0; i < o->n_taps && rc == 0; i++)
         if (!strncmp(o->taps[i], is_text ? "text." : "image.", is_text ? 5 : 6))
-            rc = add_tap(ts, o->taps[i], o, is_text ? m->text : m->image, &results[ts->n], err);
+            rc = add_tap(ts, o->taps[i], o, is_text ? id->model->text : id->model->image,
+                         &results[ts->n], err);
     for (int k = 0; k < ts->n && rc == 0; k++)
         rc = open_existing(&ts->list[k], cache, o->dry_run, err);
     settle_numerics(ts, o);
-    for (int k = 0; k < ts->n && rc == 0; k++)
-        rc = open_one(ts, &ts->list[k], cache, o, m, weights, err);
+    for (int k = 0; k < ts->n && rc == 0; k++) rc = open_one(ts, &ts->list[k], cache, o, err);
     if (rc < 0) tapsets_close(ts);
     return rc;
 }
@@ -273,6 +260,12 @@ int tapset_put(struct tapsets *ts, int k, uint32_t view, int n, const uint32_t *
             memcpy(vectors + (size_t)n_kept * (size_t)t->dim, row, (size_t)t->dim * sizeof *row);
         n_kept++;
     }
+    /* what the set says of its numerics, before the first vector of this run */
+    rc = n_kept && !t->numerics_noted
+             ? featureset_accept(t->fs, identity_numerics(ts->numerics), err)
+             : 0;
+    if (rc < 0) goto done;
+    t->numerics_noted |= n_kept > 0;
     rc = n_kept ? featureset_put(t->fs, view, (size_t)n_kept, kept,
                                  (const uint8_t(*)[DIGEST_BYTES])kept_keys, vectors, err)
                 : 0;

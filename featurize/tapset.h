@@ -1,25 +1,24 @@
 /* The feature sets of one tower in one run: which tap goes into which set, opened, checked or made.
  *
- *     tapsets_open(&ts, cache, o, model, is_text, digest, &err);   // numerics are settled here
+ *     tapsets_open(&ts, cache, o, &identity, results, &err);       // numerics are settled here
  *     featureset_has(ts.list[i].fs, ...); tapset_put(&ts.list[i], ...)
  *     tapsets_close(&ts);
  *
- * A fingerprint holds what the bytes of a set depend on: weights, config, preprocessing or
- * tokenizer with the caption rule and max_tokens, tap, view plan, numerics, storage, format.
- * `replay` holds what training needs once the teacher's folder is gone. Only featurize/featurize.c
+ * The fingerprint is featurize/identity.h's; `replay` holds what training needs once the teacher's folder is gone. Only featurize/featurize.c
  * and its two passes use this.
  */
 #ifndef FEATURIZE_TAPSET_H
 #define FEATURIZE_TAPSET_H
 
 #include "featurize/featurize.h"
-#include "featurize/model.h"
+#include "featurize/identity.h"
 #include "featurize/runner.h"
 
 struct tapset {
     struct tap tap;
     struct featurize_set *result; /* borrowed: counts */
     struct featureset *fs;        /* NULL in a dry run when the set is not there yet */
+    bool numerics_noted;          /* featureset_accept was called in this run */
     int64_t dim;
     enum codec_storage storage;
     float epsilon;
@@ -30,15 +29,13 @@ struct tapsets {
     int n;
     bool is_text;
     enum numerics numerics;
-    const char *caption_rule; /* borrowed; how the corpus's captions are normalised */
+    const struct identity *identity; /* borrowed */
 };
 
-/* Opens or makes the sets of the taps in o that belong to this tower; results: one element a tap of
- * the tower, in order. weights: the tower's digest. ERR_INCOMPATIBLE names the component. In a dry
- * run nothing is made. */
+/* Opens or makes the sets of the taps in o that belong to id's tower; results: one element a tap of
+ * the tower, in order. ERR_INCOMPATIBLE names the component. In a dry run nothing is made. */
 int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_options *o,
-                 const struct model *m, bool is_text, const uint8_t weights[DIGEST_BYTES],
-                 const char *caption_rule, struct featurize_set *results,
+                 const struct identity *id, struct featurize_set *results,
                  struct error *err) MUST_CHECK;
 void tapsets_close(struct tapsets *ts);
 /* missing[i] = 1 where a set of this view lacks record i, per tap in bits (bit k: tap k). Counts hits. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "store/file.h"
+#include "store/fingerprint.h"
 #include "store/memory.h"
 
 const char *const featureset_tables[FEATURESET_TABLES] = {"blocks", "meta"};
@@ -181,34 +182,14 @@ int featureset_tokenizer(struct featureset *fs, char **bytes, size_t *n, struct 
     return rc;
 }
 
-/* Appends "weights (expected "ab…", found absent)" to text. */
-static void say_difference(char *text, size_t size, const char *key, const struct json *want,
-                           const struct json *found)
-{
-    const struct json *sides[2] = {want, found};
-    char shown[2][64];
-    for (int i = 0; i < 2; i++) {
-        char *whole = sides[i] ? json_write(sides[i], JSON_SORTED, NULL) : NULL;
-        snprintf(shown[i], sizeof shown[i], "%.48s%s", whole ? whole : "absent",
-                 whole && strlen(whole) > 48 ? "..." : "");
-        memory_free(whole);
-    }
-    size_t used = strlen(text);
-    snprintf(text + used, size - used, "%s%.40s (expected %s, found %s)", used ? "; " : "", key,
-             shown[0], shown[1]);
-}
-
 int featureset_check(const struct featureset *fs, const struct json *fingerprint, struct error *err)
 {
-    char text[700] = "";
-    const char *key;
-    const struct json *value;
-    for (size_t i = 0; json_member(fs->fingerprint, i, &key, &value); i++)
-        if (!json_same(value, json_get(fingerprint, key)))
-            say_difference(text, sizeof text, key, value, json_get(fingerprint, key));
-    for (size_t i = 0; json_member(fingerprint, i, &key, &value); i++)
-        if (!json_get(fs->fingerprint, key)) say_difference(text, sizeof text, key, NULL, value);
-    if (!*text) return 0;
+    char text[600];
+    struct json *differences = fingerprint_compare(fs->fingerprint, fingerprint);
+    bool same = json_size(differences) == 0;
+    fingerprint_say(differences, text, sizeof text);
+    json_free(differences);
+    if (same) return 0;
     return error_set(err, ERR_INCOMPATIBLE,
                      "feature set %s is of another origin: %s. Give the new features another set "
                      "name (--prefix or --set), or "

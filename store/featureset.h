@@ -130,6 +130,14 @@ void featureset_cursor_free(struct featureset_cursor *cur);
 int featureset_get(struct featureset_cursor *cur, uint32_t view, uint32_t number,
                    const uint8_t key[DIGEST_BYTES], float *out, float *norm, struct error *err) MUST_CHECK;
 
+/* Vectors in other numerics than the fingerprint's, because the caller accepts that: from now on
+ * `numerics` ("f32", "bf16"); with NULL, or the set's own, such a stretch ends. Recorded in the set,
+ * one transaction, and none when nothing changes. */
+int featureset_accept(struct featureset *fs, const char *numerics, struct error *err) MUST_CHECK;
+/* What was accepted: [{"numerics", "from": vectors of view 0, 1, ... before it, "to": and when it
+ * ended, absent while it lasts}, ...]. Owned: json_free. */
+int featureset_accepted(struct featureset *fs, struct json **list, struct error *err) MUST_CHECK;
+
 struct featureset_merge_counts {
     uint64_t n_new;      /* vectors moved; in a check: that would be */
     uint64_t n_equal;    /* that were there, with equal codes */

@@ -45,6 +45,8 @@
  *                   "tokenizer"         -> the tokenizer's file; empty when there is none
  *                   "counts"            -> u64 blocks, u64 set digest, then u64 vectors of view 0,
  *                                       1, ...
+ *                   "accepted"          -> JSON: vectors in other numerics; absent when there are
+ *                                       none
  *                   each value followed by u64: digest_short(key) xor digest_short(value)
  *
  * Version 1 of the corpus is version 2 but for images, which end behind their orientation. Either kind

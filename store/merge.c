@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "store/file.h"
+#include "store/fingerprint.h"
 #include "store/memory.h"
 #include "store/transfer.h"
 
@@ -146,13 +147,43 @@ static struct merge_set *set_of(struct merge *m, const char *name, struct error 
     return s;
 }
 
+/* Fingerprints, but for numerics where the user accepts another. */
+static int compare_sets(const struct merge *m, const struct featureset *ours,
+                        const struct featureset *theirs, struct error *err)
+{
+    const struct json *expected = featureset_spec(ours)->fingerprint;
+    const struct json *found = featureset_spec(theirs)->fingerprint;
+    struct json *differences = fingerprint_compare(expected, found);
+    bool accepted = m->options.accept_numerics && fingerprint_only(differences, "numerics");
+    json_free(differences);
+    return accepted ? 0 : featureset_check(ours, found, err);
+}
+
+/* What comes in now, when it is not in the set's own numerics: theirs are others, or some of theirs
+ * were accepted by them. */
+static int note_numerics(struct featureset *ours, struct featureset *theirs, struct error *err)
+{
+    const struct json *found = featureset_spec(theirs)->fingerprint;
+    const struct json *expected = featureset_spec(ours)->fingerprint;
+    const char *own = json_text(json_get(expected, "numerics"), NULL);
+    const char *other = json_text(json_get(found, "numerics"), NULL), *in = NULL;
+    struct json *list = NULL;
+    int rc = featureset_accepted(theirs, &list, err);
+    if (own && other && strcmp(own, other)) in = other;
+    for (size_t i = 0; rc == 0 && !in && i < json_size(list); i++)
+        in = json_text(json_get(json_at(list, i), "numerics"), NULL);
+    if (rc == 0) rc = featureset_accept(ours, in, err);
+    json_free(list);
+    return rc;
+}
+
 static int check_set(struct unite *u, const char *name, struct error *err)
 {
     struct featureset *ours = NULL, *theirs = NULL;
     struct featureset_merge_counts counts;
     int rc = featureset_open(&theirs, u->folder, name, FEATURESET_READ, err);
     if (rc == 0) rc = open_ours(&ours, u->m->cache, name, FEATURESET_READ, err);
-    if (rc == 0 && ours) rc = featureset_check(ours, featureset_spec(theirs)->fingerprint, err);
+    if (rc == 0 && ours) rc = compare_sets(u->m, ours, theirs, err);
     if (rc == ERR_INCOMPATIBLE) error_prefix(err, "%s: ", u->folder);
     if (rc == 0) {
         struct placing p = {u->into, u->from, featureset_spec(theirs)->tower, u->folder};
@@ -176,11 +207,13 @@ static int unite_set(struct unite *u, const char *name, struct error *err)
         set->is_new = rc == 0;
     }
     /* what the check saw may have changed before the lock was taken */
-    if (rc == 0) rc = featureset_check(ours, featureset_spec(theirs)->fingerprint, err);
+    if (rc == 0) rc = compare_sets(u->m, ours, theirs, err);
+    if (rc == 0) rc = note_numerics(ours, theirs, err);
     if (rc == 0) {
         struct placing p = {u->into, u->from, featureset_spec(theirs)->tower, u->folder};
         rc = featureset_merge(ours, theirs, false, place, &p, u->report, &counts, err);
     }
+    if (rc == 0) rc = featureset_accept(ours, NULL, err);
     set->counts.n_new += counts.n_new;
     set->counts.n_equal += counts.n_equal;
     set->counts.n_left_out += counts.n_left_out;

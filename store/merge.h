@@ -27,7 +27,8 @@
 #include "store/featureset.h"
 
 struct merge_options {
-    bool features_only; /* leave the corpus as it is; features of records it does not have stay out */
+    bool features_only;   /* leave the corpus as it is; features of records it does not have stay out */
+    bool accept_numerics; /* unite sets that differ in their numerics alone; recorded in the set */
 };
 
 /* Numbers first..last that a view of a set lacks although the corpus has them. */

@@ -1,7 +1,7 @@
 /* The featurise stage end to end on the golden teacher: right vectors, resume, kill -9, threads,
  * and refusals by name.
  *
- * covers: imagepass textpass tapset runner
+ * covers: imagepass textpass tapset runner featureset_numerics
  */
 #include <omp.h>
 #include <signal.h>
@@ -445,19 +445,22 @@ TEST(other_origins_are_refused_by_component)
 
     o = options();
     o.max_tokens = 10;
+    refused(cache, &o, "or give --max-tokens 64");
     refused(cache, &o, "max_tokens (expected 64, found 10)");
     o = options();
     o.numerics = FEATURIZE_BF16;
     refused(cache, &o, "numerics (expected \"f32\", found \"bf16\")");
+    refused(cache, &o, "--accept-numerics");
     o = options();
     o.store = "f16";
     refused(cache, &o, "storage (expected \"q1e-4\", found \"f16\")");
     o = options();
     o.plan.min_area_permille = 300;
-    refused(cache, &o, "view_plan (expected");
+    refused(cache, &o, "view_plan.min_area_permille (expected 400, found 300)");
     o = options();
     o.apply_orientation = false;
-    refused(cache, &o, "preprocessing (expected");
+    refused(cache, &o, "preprocessing.apply_orientation (expected true, found false)");
+    refused(cache, &o, "or leave out --no-exif");
     dump(cache, after);
     CHECK_STR(after, before);
 
@@ -468,6 +471,64 @@ TEST(other_origins_are_refused_by_component)
     CHECK_STR(r.sets[1].name, "second.text.final");
     CHECK_EQ(r.n_computed, 18);
     featurize_result_release(&r);
+}
+
+/* Nothing is computed for the pictures when the set of texts will be refused. */
+TEST(the_second_tower_is_looked_at_before_the_first_runs)
+{
+    struct error err = {0};
+    struct featurize_options o = options();
+    struct featurize_result r;
+    const char *cache = new_cache("second");
+    o.taps = (const char *const[]){"text.final"};
+    o.n_taps = 1;
+    o.store = "f32";
+    CHECK_OK(run(cache, &o, &r, &err), &err);
+    featurize_result_release(&r);
+    o = options();
+    o.store = "f16";
+    refused(cache, &o, "feature set text.final is of another origin: storage");
+    CHECK(!file_exists(in_folder("second/features/image.final")));
+}
+
+TEST(other_numerics_are_accepted_and_recorded)
+{
+    struct error err = {0};
+    struct featurize_options o = options();
+    struct featurize_result r;
+    struct featureset *fs;
+    struct json *list;
+    const char *cache = in_folder("accept");
+    o.taps = (const char *const[]){"text.final"};
+    o.n_taps = 1;
+    fill(cache, 0, 4);
+    CHECK_OK(run(cache, &o, &r, &err), &err);
+    featurize_result_release(&r);
+    o.accept_numerics = true;
+    o.numerics = FEATURIZE_BF16;
+    for (int end = 4; end <= 8; end += 2) { /* nothing new, new ones, and more of the same */
+        fill(cache, 0, end);
+        CHECK_OK(run(cache, &o, &r, &err), &err);
+        CHECK_EQ(r.n_hits, end == 4 ? 4 : end - 2);
+        CHECK_EQ(r.n_computed, end == 4 ? 0 : 2);
+        featurize_result_release(&r);
+    }
+    fill(cache, 0, 12);
+    o.accept_numerics = false;
+    refused(cache, &o, "--accept-numerics");
+    o.numerics = FEATURIZE_AUTO; /* as the set */
+    CHECK_OK(run(cache, &o, &r, &err), &err);
+    CHECK_EQ(r.n_computed, 4);
+    featurize_result_release(&r);
+    CHECK_OK(featureset_open(&fs, cache, "text.final", FEATURESET_READ, &err), &err);
+    CHECK_OK(featureset_accepted(fs, &list, &err), &err);
+    CHECK_EQ(json_size(list), 1);
+    const struct json *entry = json_at(list, 0);
+    CHECK_STR(json_text(json_get(entry, "numerics"), ""), "bf16");
+    CHECK_EQ(json_int(json_at(json_get(entry, "from"), 0), -1), 4);
+    CHECK_EQ(json_int(json_at(json_get(entry, "to"), 0), -1), 8);
+    json_free(list);
+    featureset_close(fs);
 }
 
 TEST(auto_takes_what_the_set_has)
