@@ -5,6 +5,7 @@
 #include "cli/keyof.h"
 #include "cli/progress.h"
 #include "cli/repair.h"
+#include "cli/verifydrift.h"
 #include "store/featureset.h"
 #include "store/file.h"
 #include "store/memory.h"
@@ -12,6 +13,8 @@
 
 static const char *subset;
 static bool repair, discard;
+static struct recompute_options again;
+static const char *sample;
 
 static const struct option options[] = {
     {"subset", 0, OPTION_STRING, "N/T",
@@ -21,6 +24,13 @@ static const struct option options[] = {
      0, NULL, &repair},
     {"discard", 0, OPTION_FLAG, NULL, "with --repair: do not keep the damaged files", 0, 0, NULL,
      &discard},
+    {"recompute", 0, OPTION_STRING, "1%|N",
+     "compute a sample of every set's vectors again, with the teacher", 0, 0, NULL, &sample},
+    {"teacher", 0, OPTION_STRING, "DIR", "of --recompute: the folder that the features came from",
+     0, 0, NULL, &again.teacher},
+    {"prefix", 0, OPTION_STRING, "NAME", "of --recompute: only the sets NAME.TAP", 0, 0, NULL,
+     &again.prefix},
+    {"seed", 0, OPTION_COUNT, "N", "of --recompute: another sample", 0, 0, NULL, &again.seed},
 };
 
 /* The corpus, or a feature set. */
@@ -33,6 +43,7 @@ struct findings {
     struct keyof key; /* first: keyof_number sees a struct keyof */
     struct json *list;
     struct json *repairs;
+    struct json *recomputed; /* NULL: nothing was */
     const char *where;
     struct part part;
     size_t n_mended; /* findings in what was repaired since */
@@ -177,7 +188,8 @@ static int print_answer(const struct command *self, struct findings *f, struct e
         json_set_bool(answer, "clean", n_findings == f->n_mended);
         json_set(answer, "findings", f->list);
         if (repair) json_set(answer, "repairs", f->repairs);
-        f->list = NULL;
+        if (f->recomputed) json_set(answer, "recomputed", f->recomputed);
+        f->list = f->recomputed = NULL;
         if (repair) f->repairs = NULL;
         return command_print_json(self, answer, err);
     }
@@ -190,6 +202,32 @@ static int print_answer(const struct command *self, struct findings *f, struct e
     return 0;
 }
 
+static void on_drift(void *context, const char *set, const char *text)
+{
+    struct findings *f = context;
+    f->where = set;
+    on_finding(f, text);
+}
+
+/* The sample, of what is sound. */
+static int look_for_drift(const char *cache, struct findings *f, struct error *err)
+{
+    if (!sample) return 0;
+    if (json_size(f->list) == f->n_mended)
+        return verifydrift_run(cache, &again, on_drift, f, &f->recomputed, err);
+    if (!option_globals.json) printf("nothing was recomputed: what is damaged comes first\n");
+    return 0;
+}
+
+static int check_options(struct findings *f, struct error *err)
+{
+    if (discard && !repair) return error_set(err, ERR_USAGE, "--discard goes with --repair");
+    if (!sample != !again.teacher)
+        return error_set(err, ERR_USAGE, "--recompute 1%% and --teacher DIR belong together");
+    int rc = subset ? part_parse(subset, &f->part, err) : 0;
+    return rc == 0 && sample ? recompute_parse(sample, &again, err) : rc;
+}
+
 static int run(const struct command *self, struct error *err)
 {
     const char *cache = self->positional[0];
@@ -197,9 +235,7 @@ static int run(const struct command *self, struct error *err)
     char **names = NULL;
     size_t n = 0;
     struct findings f = {.list = json_new_array(), .repairs = json_new_array()};
-    int rc = subset ? part_parse(subset, &f.part, err) : 0;
-    if (rc == 0 && discard && !repair)
-        rc = error_set(err, ERR_USAGE, "--discard goes with --repair");
+    int rc = check_options(&f, err);
     if (rc == 0) rc = verify_corpus(cache, &c, &f, err);
     if (rc == 0) rc = mend(cache, NULL, &c, &f, 0, err);
     bool is_sound = json_size(f.list) == f.n_mended; /* else keys cannot be compared with it */
@@ -210,11 +246,13 @@ static int run(const struct command *self, struct error *err)
         rc = verify_set(cache, names[i], keys, &f, err);
         if (rc == 0) rc = mend(cache, names[i], &keys, &f, n_before, err);
     }
+    if (rc == 0) rc = look_for_drift(cache, &f, err);
     size_t n_left = json_size(f.list) - f.n_mended;
     if (rc == 0) rc = print_answer(self, &f, err);
     if (rc == 0 && n_left) rc = COMMAND_CORRUPT;
     json_free(f.list);
     json_free(f.repairs);
+    json_free(f.recomputed);
     memory_free(names);
     corpus_close(c);
     return rc;
@@ -222,8 +260,7 @@ static int run(const struct command *self, struct error *err)
 
 static void defaults(void)
 {
-    subset = NULL;
-    repair = discard = false;
+    again = recompute_defaults();
 }
 
 struct command cmd_verify = {
@@ -242,7 +279,13 @@ struct command cmd_verify = {
         "What "
         "was lost is said; the\n"
         "same ingest and featurize as before bring back just that. Exit 0 when the cache is clean "
-        "afterwards.",
+        "afterwards.\n"
+        "--recompute finds drift that no checksum sees: features that a changed decoder, "
+        "resampling or weight would now give\n"
+        "otherwise. The bound of 1 - cos is (sqrt(e) + sqrt(t))^2, e the storage's own (q1e-4: "
+        "1e-4), t what machines may\n"
+        "differ by (f32 1e-5, bf16 1e-3); the mean over the sample must keep t + e/10 beyond "
+        "the storage's own.",
     .defaults = defaults,
     .run = run,
 };

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The identity of features, as the program tells it: hit, missing, stale and which component; refused with what can be done; other numerics accepted.
-# covers: statfresh
+# covers: statfresh verifydrift
 . "$(dirname "$0")/tap.sh"
 src=$tmp/src c=$tmp/cache t=$tmp/teacher
 small_corpus "$src"
@@ -55,6 +55,21 @@ succeed "a strayed set" clip featurize "$c" --teacher "$tmp/other" --taps image.
 succeed "stat without a teacher" clip stat "$c"
 stdout_has "names it" "^  not of one teacher with image.block1@2x2: preprocessing.resample \(expected 2, found 3\)$"
 rm -r "$c/features/image.block1@2x2"
+
+# --- computed again
+expect "verify --recompute" 0 "" clip verify "$c" --recompute 50% --teacher "$t"
+stdout_has "all of the sample, bit for bit" '^image.final +([0-9]+) recomputed, \1 bit for bit; cosine min 0.9999[0-9]+ \(bound 0.999826754\)'
+stdout_has "clean" ": clean$"
+cp "$tmp/out" "$tmp/first"
+expect "again" 0 "" clip verify "$c" --recompute 50% --teacher "$t" -j 1
+same "is the same sample" "$tmp/first" "$tmp/out"
+expect "a number of vectors" 0 "" clip verify "$c" --recompute 7 --teacher "$t" --seed 5 --json
+stdout_has "of each set" '"name":"text.final","state":"recomputed","n":7,"equal":7,'
+expect "a stale set is a finding" 5 "" clip verify "$c" --recompute 7 --teacher "$tmp/other"
+stdout_has "by component" "^image.final: stale against $tmp/other: preprocessing.resample"
+expect "--recompute alone" 2 "belong together" clip verify "$c" --recompute 7
+expect "--teacher alone" 2 "belong together" clip verify "$c" --teacher "$t"
+expect "no sample" 2 '"0%" is no sample: a share as 1%, or a number' clip verify "$c" --recompute 0% --teacher "$t"
 
 # --- other numerics
 printf 'image\tcaption\nphoto_00.jpg\tone more\n' >"$src/more.tsv"
