@@ -213,10 +213,15 @@ int featureset_list(const char *cache, char ***names, size_t *n, struct error *e
         if (check_name(all[i], NULL) < 0) continue;
         char *folder = file_join(parent, all[i], err);
         if (!folder)
-            rc = ERR_NOMEM;
+            rc = ERR_NOMEM; /* a set that is not named would not be forgotten, nor published */
         else if (file_is_folder(folder))
             all[(*n)++] = all[i];
         memory_free(folder);
+    }
+    if (rc < 0) {
+        memory_free(all);
+        all = NULL;
+        *n = 0;
     }
     *names = all;
     memory_free(parent);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # forget, gc and snapshot: what is forgotten is gone for every reader and, after gc, in every byte; the cache is then one that never had it.
-# covers: corpusforget featureset_forget forget gc snapshot witness
+# covers: witness
 . "$(dirname "$0")/tap.sh"
 src=$tmp/src field=$tmp/field c=$tmp/cache
 small_corpus "$src"
