@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/threads.h"
+#include "store/kv.h"
 
 static struct command *const commands[] = {
     &cmd_ingest, &cmd_retag,  &cmd_featurize, &cmd_shrink, &cmd_distill,  &cmd_align,
@@ -77,6 +78,7 @@ static int run_command(int argc, char **argv, struct error *err)
         return 0;
     }
     threads_set(option_globals.threads);
+    if (option_globals.force) kv_allow_network();
     return c->run(c, err);
 }
 

@@ -70,7 +70,7 @@ void option_release(void);
 
 /* What every command accepts. */
 struct option_globals {
-    bool quiet, verbose, json, help;
+    bool quiet, verbose, json, help, force;
     int threads;          /* 0: as many as the machine lets us use */
     const char *progress; /* auto|none|json */
 };

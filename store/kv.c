@@ -80,6 +80,12 @@ struct kv_cursor {
 static pthread_mutex_t guard =
     PTHREAD_MUTEX_INITIALIZER; /* environments, and the counters in each */
 static struct kv *environments;
+static bool network_is_allowed;
+
+void kv_allow_network(void)
+{
+    network_is_allowed = true;
+}
 
 static int fail(const char *folder, const char *what, int rc, struct error *err)
 {
@@ -122,14 +128,16 @@ static int refuse_network(const char *folder, struct error *err)
         {0x0bd00bd0, "Lustre"}, {0x47504653, "GPFS"}, {0x19830326, "BeeGFS"},
     };
     struct statfs s;
+    if (network_is_allowed) return 0;
     if (statfs(folder, &s) < 0) return error_errno(err, "%s", folder);
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
         if (((unsigned long)s.f_type & 0xffffffff) == networks[i].magic)
-            return error_set(err, ERR_USAGE,
-                             "%s: lies on a network file system (%s), on which a memory-mapped "
-                             "store is not safe; "
-                             "use a local disk",
-                             folder, networks[i].name);
+            return error_set(
+                err, ERR_USAGE,
+                "%s: lies on a network file system (%s), on which a memory-mapped "
+                "store is not safe; use a local disk, or --force where no other machine "
+                "opens it",
+                folder, networks[i].name);
     return 0;
 }
 

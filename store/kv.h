@@ -30,7 +30,7 @@
  * - A data file shorter than its own head says is ERR_CORRUPT at opening, and no SIGBUS later.
  * - One writer: kv_open takes the writer's lock of the folder (store/lock.h), ERR_LOCKED otherwise.
  * - Network file systems, on which memory maps and locks do not hold, are refused by name
- *   (ERR_USAGE).
+ *   (ERR_USAGE), until kv_allow_network.
  * - One process opens an environment once, as LMDB demands: a second KV_READ handle shares the
  *   first; a writer beside another handle of the same process is ERR_USAGE. A forked child opens
  *   its own.
@@ -77,6 +77,10 @@ struct kv_bytes {
 struct kv;
 struct kv_txn;
 struct kv_cursor;
+
+/* From now on this process opens stores on network file systems: the user has said that no other machine
+ * does. */
+void kv_allow_network(void);
 
 int kv_open(struct kv **kv, const char *folder, const struct kv_config *config, struct error *err) MUST_CHECK;
 /* All transactions must be over. */
