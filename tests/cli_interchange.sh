@@ -45,6 +45,16 @@ same "all but the sources came back" <(sort -u "$tmp/d1") <(sort -u "$tmp/d2")
 succeed "one language" clip export "$c" --webdataset "$tmp/de.tar" --where lang=de --json
 stdout_has "is counted" '"pairs":10,"reduced":0,.*"schema":"clipstill.export.1"|"schema":"clipstill.export.1".*"pairs":10|"pairs":10.*"schema":"clipstill.export.1"'
 
+# --- more captions than ingest reads in one .json
+mkdir "$tmp/long"; cp "$src/photo_03.jpg" "$tmp/long/"
+awk 'BEGIN {print "image\tcaption\tlang"; for (i = 0; i < 80; i++) {t = i; while (length(t) < 60000) t = t " word" i t; print "photo_03.jpg\t" substr(t, 1, 60000) "x\t" (i % 2 ? "en" : "de")}}' >"$tmp/long/long.tsv"
+succeed "ingest 80 captions of 60 kB" clip ingest "$tmp/l1" "$tmp/long/long.tsv"
+succeed "export" clip export "$tmp/l1" --webdataset "$tmp/long.tar"
+stdout_has "in two samples" "1 pictures and 80 pairs in 2 samples"
+succeed "ingest of them" clip ingest "$tmp/l2" "$tmp/long.tar" --source long.tsv
+content "$tmp/l1" "$tmp/d1"; content "$tmp/l2" "$tmp/d2"
+same "came back whole" "$tmp/d1" "$tmp/d2"
+
 # --- refusals
 expect "shards of another export" 1 "000001.tar is of another export" clip export "$c" --webdataset "$tmp/wds2/m.tsv"
 expect "no such language" 1 "lang=xx" clip export "$c" --webdataset "$tmp/x" --where lang=xx
