@@ -104,15 +104,21 @@ $(read)/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -ffunction-sections -MMD -MP -c $< -o $@
 
-$(read)/$(read_so).$(read_abi): $(read_obj)
+# hidden visibility alone does not hide what target_clones makes: the names are listed
+$(read)/names.map: store/clipstill.h
+	@mkdir -p $(@D)
+	@printf '{ global:%s local: *; };\n' '$(read_names:%= %;)' >$@
+	@printf '%s\n' $(read_names) >$(read)/names
+
+$(read)/$(read_so).$(read_abi): $(read_obj) $(read)/names.map
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -fno-openmp -shared -Wl,-soname,$(@F) -Wl,--gc-sections -Wl,--as-needed $(if $(san),,-Wl,-z,defs) $^ $(read_libs) -o $@
+	$(Q)$(CC) $(CFLAGS_ALL) -fno-openmp -shared -Wl,-soname,$(@F) -Wl,--version-script=$(read)/names.map -Wl,--gc-sections -Wl,--as-needed $(if $(san),,-Wl,-z,defs) $(read_obj) $(read_libs) -o $@
 
 # one object in which all but the public names are local, so that a program may have a codec_init of its own
-$(read)/libclipstill-read.a: $(read_obj)
+$(read)/libclipstill-read.a: $(read_obj) $(read)/names.map
 	$(call say,AR,$@)
-	$(Q)$(CC) -r -nostdlib -Wl,--gc-sections $(read_names:%=-Wl,-u,%) $^ -o $(read)/clipstill-read.o
-	$(Q)objcopy --localize-hidden --strip-unneeded $(read)/clipstill-read.o
+	$(Q)$(CC) -r -nostdlib -Wl,--gc-sections $(read_names:%=-Wl,-u,%) $(read_obj) -o $(read)/clipstill-read.o
+	$(Q)objcopy --keep-global-symbols=$(read)/names --strip-unneeded $(read)/clipstill-read.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(read)/clipstill-read.o
 
 # PREFIX is no part of the build's name: made anew each time
