@@ -24,6 +24,7 @@
 #include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -256,28 +257,28 @@ static int trim(struct kv *kv, struct error *err)
 }
 
 /* What else may be wrong with the file is LMDB's to say. */
-static int reserve_readers(const char *folder, struct error *err)
+static int reserve_readers(const char *where, const char *folder, struct error *err)
 {
     struct stat st;
     int rc = 0;
-    char *path = file_join(folder, "lock.mdb", err);
+    char *path = file_join(where, "lock.mdb", err);
     if (!path) return ERR_NOMEM;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0 && errno == EACCES)
         rc = error_errno(err,
-                         "%s: readers too enter themselves here and need the right to write; use "
-                         "a copy of the cache",
-                         path);
+                         "%s/lock.mdb: readers too enter themselves here and need the right to "
+                         "write; use a copy of the cache",
+                         folder);
     if (fd >= 0 && fstat(fd, &st) == 0 && st.st_blocks * 512 < READERS_BYTES &&
         fallocate(fd, 0, 0, READERS_BYTES) < 0 && (errno == ENOSPC || errno == EDQUOT))
-        rc = error_errno(err, "%s: making room for readers", path);
+        rc = error_errno(err, "%s/lock.mdb: making room for readers", folder);
     if (fd >= 0) close(fd);
     memory_free(path);
     return rc;
 }
 
-/* mdb_env_open with a map of `map_bytes`. Leaves env NULL on failure. */
-static int open_environment(struct kv *kv, uint64_t map_bytes)
+/* mdb_env_open of the folder `where` with a map of `map_bytes`. Leaves env NULL on failure. */
+static int open_environment(struct kv *kv, const char *where, uint64_t map_bytes)
 {
     unsigned flags = MDB_NOTLS;
     if (kv->mode == KV_READ) flags |= MDB_RDONLY;
@@ -286,7 +287,7 @@ static int open_environment(struct kv *kv, uint64_t map_bytes)
     rc = mdb_env_set_maxdbs(kv->env, MAX_TABLES);
     if (!rc) rc = mdb_env_set_maxreaders(kv->env, MAX_READERS);
     if (!rc) rc = mdb_env_set_mapsize(kv->env, map_bytes);
-    if (!rc) rc = mdb_env_open(kv->env, kv->folder, flags, 0666);
+    if (!rc) rc = mdb_env_open(kv->env, where, flags, 0666);
     if (rc) {
         mdb_env_close(kv->env);
         kv->env = NULL;
@@ -327,14 +328,15 @@ static void kv_free(struct kv *kv)
     memory_free(kv);
 }
 
-/* Opens kv->env, checked, with its tables. data_path: of kv->folder. */
-static int open_checked(struct kv *kv, const char *data_path, struct error *err)
+/* Opens kv->env, checked, with its tables. where, data_path: kv->folder and its data file, pinned. */
+static int open_checked(struct kv *kv, const char *where, const char *data_path, struct error *err)
 {
     uint64_t size = file_size(data_path);
     if (size && size < 2 * 4096)
-        return error_set(err, ERR_CORRUPT, "%s: is cut off: %llu bytes are less than its head",
-                         data_path, (unsigned long long)size);
-    int mdb_rc = open_environment(kv, with_room(0, size, kv->room));
+        return error_set(err, ERR_CORRUPT,
+                         "%s/" DATA_FILE ": is cut off: %llu bytes are less than its head",
+                         kv->folder, (unsigned long long)size);
+    int mdb_rc = open_environment(kv, where, with_room(0, size, kv->room));
     if (mdb_rc && kv->mode != KV_READ && size == 0)
         unlink(data_path); /* half a head, of a full disk: it would look like a cut file */
     if (mdb_rc) return fail(kv->folder, "opening the store", mdb_rc, err);
@@ -347,7 +349,7 @@ static int open_checked(struct kv *kv, const char *data_path, struct error *err)
     if (kv->mode == KV_WRITE && size == 0) rc = file_sync_folder(kv->folder, err);
     if (rc < 0) return rc;
     struct stat st;
-    if (stat(data_path, &st) < 0) return error_errno(err, "%s", data_path);
+    if (stat(data_path, &st) < 0) return error_errno(err, "%s/" DATA_FILE, kv->folder);
     kv->device = st.st_dev;
     kv->inode = st.st_ino;
     return 0;
@@ -362,18 +364,28 @@ static bool has_moved(const char *folder, int fd)
 }
 
 /* Opens the folder, which may be exchanged for another at any moment: *moved then, and nothing is
- * open. The folder that is there first is held, so that its inode number cannot come back. Under guard. */
-static int open_once(struct kv **out, const char *folder, const char *data_path,
-                     const struct kv_config *config, bool *moved, struct error *err)
+ * open. The folder that is there first is pinned: LMDB opens two files by name, and with the readers'
+ * table of one folder beside the data of another it would enter the wrong number of the last
+ * transaction in that table, for all to see; and a pinned inode number cannot come back. Under guard. */
+static int open_once(struct kv **out, const char *folder, const struct kv_config *config,
+                     bool *moved, struct error *err)
 {
     struct kv *kv = NULL;
+    char where[40], data_path[60];
     int rc = 0, place = -1;
     if (config->mode != KV_READ) rc = file_make_folder(folder, err);
     if (rc == 0) place = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (rc == 0 && place < 0)
+        rc = errno == ENOENT ? error_set(err, ERR_NOT_FOUND, "%s: there is no store here", folder)
+                             : error_errno(err, "%s", folder);
+    snprintf(where, sizeof where, "/proc/self/fd/%d", place);
+    snprintf(data_path, sizeof data_path, "%s/" DATA_FILE, where);
+    if (rc == 0 && access(where, F_OK) < 0)
+        rc = error_errno(err, "%s: a store is opened through /proc, which is not there", where);
     if (rc == 0 && config->mode == KV_READ && file_size(data_path) == 0)
         rc = error_set(err, ERR_NOT_FOUND, "%s: there is no store here", folder);
     if (rc == 0) rc = refuse_network(folder, err);
-    if (rc == 0) rc = reserve_readers(folder, err);
+    if (rc == 0) rc = reserve_readers(where, folder, err);
     if (rc < 0) goto done;
     struct kv *other = already_open(data_path);
     if (other) {
@@ -393,7 +405,7 @@ static int open_once(struct kv **out, const char *folder, const char *data_path,
     kv->process = getpid();
     kv->room = config->room_bytes ? config->room_bytes : ROOM;
     if (kv->mode != KV_READ) rc = lock_take(&kv->lock, folder, err);
-    if (rc == 0) rc = open_checked(kv, data_path, err);
+    if (rc == 0) rc = open_checked(kv, where, data_path, err);
     *moved = has_moved(folder, place);
     if (rc < 0 || *moved) goto done;
     kv->next = environments;
@@ -413,15 +425,12 @@ int kv_open(struct kv **out, const char *folder, const struct kv_config *config,
     bool moved = true;
     if (config->n_tables > MAX_TABLES)
         return error_set(err, ERR_USAGE, "%s: at most %d tables", folder, MAX_TABLES);
-    char *data_path = file_join(folder, DATA_FILE, err);
-    if (!data_path) return ERR_NOMEM;
     pthread_mutex_lock(&guard);
     while (moved) {
         moved = false;
-        rc = open_once(out, folder, data_path, config, &moved, err);
+        rc = open_once(out, folder, config, &moved, err);
     }
     pthread_mutex_unlock(&guard);
-    memory_free(data_path);
     return rc;
 }
 

@@ -228,6 +228,68 @@ TEST(generation_is_exchanged_under_those_who_open)
     tear_down();
 }
 
+/* Inode numbers of the readers' table and of the data that this process has mapped. */
+static void mapped(unsigned long *lock, unsigned long *data)
+{
+    char line[600];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    *lock = *data = 0;
+    while (maps && fgets(line, sizeof line, maps)) {
+        unsigned long inode = 0;
+        sscanf(line, "%*s %*s %*s %*s %lu", &inode);
+        if (strstr(line, "/lock.mdb")) *lock = inode;
+        if (strstr(line, "/data.mdb")) *data = inode;
+    }
+    if (maps) fclose(maps);
+}
+
+static unsigned long inode_of(const char *name)
+{
+    char path[200];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", top, name);
+    if (stat(path, &st) < 0) abort();
+    return st.st_ino;
+}
+
+/* A table of readers of one generation beside the data of another is how a writer would come to write
+ * over pages that are being read. */
+TEST(generation_is_opened_with_its_own_table_of_readers)
+{
+    struct kv *kv;
+    char other[100];
+    set_up();
+    snprintf(other, sizeof other, "%s/other", top);
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    kv_close(kv);
+    CHECK_OK(kv_open(&kv, other, &writing, &err), &err);
+    kv_close(kv);
+    unsigned long lock[2] = {inode_of("store/lock.mdb"), inode_of("other/lock.mdb")};
+    unsigned long data[2] = {inode_of("store/data.mdb"), inode_of("other/data.mdb")};
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;) {
+            if (renameat2(AT_FDCWD, folder, AT_FDCWD, other, RENAME_EXCHANGE) < 0) _exit(1);
+            for (volatile int i = 0; i < 20000; i++) continue;
+        }
+    }
+    int n_mixed = 0, n_seen[2] = {0, 0};
+    for (int i = 0; i < 3000; i++) {
+        unsigned long l, d;
+        CHECK_OK(kv_open(&kv, folder, &reading, &err), &err);
+        mapped(&l, &d);
+        for (int k = 0; k < 2; k++) n_seen[k] += l == lock[k] && d == data[k];
+        n_mixed += !(l == lock[0] && d == data[0]) && !(l == lock[1] && d == data[1]);
+        kv_close(kv);
+    }
+    CHECK_EQ(n_mixed, 0);
+    CHECK(n_seen[0] > 10 && n_seen[1] > 10);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    tear_down();
+}
+
 TEST(generation_survives_kill)
 {
     struct kv *kv;
