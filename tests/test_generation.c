@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "store/file.h"
+#include "store/lock.h"
 #include "store/memory.h"
 #include "tests/check.h"
 
@@ -271,11 +272,11 @@ TEST(generation_is_opened_with_its_own_table_of_readers)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;) {
             if (renameat2(AT_FDCWD, folder, AT_FDCWD, other, RENAME_EXCHANGE) < 0) _exit(1);
-            for (volatile int i = 0; i < 20000; i++) continue;
+            for (volatile int i = 0; i < 3000; i++) continue;
         }
     }
     int n_mixed = 0, n_seen[2] = {0, 0};
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 6000; i++) {
         unsigned long l, d;
         CHECK_OK(kv_open(&kv, folder, &reading, &err), &err);
         mapped(&l, &d);
@@ -285,6 +286,49 @@ TEST(generation_is_opened_with_its_own_table_of_readers)
     }
     CHECK_EQ(n_mixed, 0);
     CHECK(n_seen[0] > 10 && n_seen[1] > 10);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    tear_down();
+}
+
+/* A writer has the data of the folder whose lock it has: else its commit would go with the old one. */
+TEST(generation_is_written_where_the_name_leads)
+{
+    struct kv *kv;
+    struct lock *a = NULL, *b = NULL;
+    char other[100];
+    set_up();
+    snprintf(other, sizeof other, "%s/other", top);
+    CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
+    kv_close(kv);
+    CHECK_OK(kv_open(&kv, other, &writing, &err), &err);
+    kv_close(kv);
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;) {
+            if (lock_take(&a, folder, &err) < 0) continue;
+            if (lock_take(&b, other, &err) == 0) {
+                if (renameat2(AT_FDCWD, folder, AT_FDCWD, other, RENAME_EXCHANGE) < 0) _exit(1);
+                lock_release(b);
+            }
+            lock_release(a);
+            for (volatile int i = 0; i < 3000; i++) continue; /* let the other one in */
+        }
+    }
+    int n_open = 0, n_wrong = 0;
+    for (int i = 0; n_open < 500 && i < 2000000; i++) {
+        unsigned long lock, data;
+        int rc = kv_open(&kv, folder, &writing, &err);
+        if (rc == ERR_LOCKED) continue;
+        CHECK_OK(rc, &err);
+        mapped(&lock, &data);
+        n_wrong += data != inode_of("store/data.mdb") || lock != inode_of("store/lock.mdb");
+        kv_close(kv);
+        n_open++;
+    }
+    CHECK(n_open > 100);
+    CHECK_EQ(n_wrong, 0);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     tear_down();
