@@ -328,9 +328,34 @@ static void kv_free(struct kv *kv)
     memory_free(kv);
 }
 
+/* A data file that holds no commit: one or two pages, each of them an empty head or zeros. It is what a
+ * power loss leaves of a store whose making had begun. */
+static bool was_never_made(const char *data_path)
+{
+    enum { PAGE = 4096, MAGIC_AT = 16, TXNID_AT = 144 };
+    static const uint8_t magic[4] = {0xde, 0xc0, 0xef, 0xbe}, nothing[PAGE];
+    uint8_t pages[2 * PAGE + 1];
+    int fd = open(data_path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : pread(fd, pages, sizeof pages, 0);
+    if (fd >= 0) close(fd);
+    if (n <= 0 || n > 2 * PAGE || n % PAGE) return false;
+    for (ssize_t at = 0; at < n; at += PAGE) {
+        const uint8_t *page = pages + at;
+        bool is_first_head = !memcmp(page + MAGIC_AT, magic, sizeof magic) &&
+                             !memcmp(page + TXNID_AT, nothing, 8);
+        if (!is_first_head && memcmp(page, nothing, PAGE)) return false;
+    }
+    return true;
+}
+
 /* Opens kv->env, checked, with its tables. where, data_path: kv->folder and its data file, pinned. */
 static int open_checked(struct kv *kv, const char *where, const char *data_path, struct error *err)
 {
+    if (was_never_made(data_path)) {
+        if (kv->mode == KV_READ)
+            return error_set(err, ERR_NOT_FOUND, "%s: there is no store here yet", kv->folder);
+        unlink(data_path);
+    }
     uint64_t size = file_size(data_path);
     if (size && size < 2 * 4096)
         return error_set(err, ERR_CORRUPT,
@@ -339,6 +364,7 @@ static int open_checked(struct kv *kv, const char *where, const char *data_path,
     int mdb_rc = open_environment(kv, where, with_room(0, size, kv->room));
     if (mdb_rc && kv->mode != KV_READ && size == 0)
         unlink(data_path); /* half a head, of a full disk: it would look like a cut file */
+    if (mdb_rc == 0 && size == 0) mdb_rc = mdb_env_sync(kv->env, 1); /* heads, before any page */
     if (mdb_rc) return fail(kv->folder, "opening the store", mdb_rc, err);
     int rc = check_length(kv, err);
     if (rc < 0) return rc;

@@ -410,6 +410,41 @@ TEST(kv_refuses_a_cut_file)
     drop_folder();
 }
 
+/* Heads without a commit, or of which a page never reached the disk: nothing is there, and a writer begins
+ * anew. */
+TEST(kv_makes_anew_what_was_never_made)
+{
+    struct error err;
+    struct kv *kv;
+    struct kv_txn *txn;
+    char path[100];
+    static char file[3 * 4096];
+    struct kv_config read = config(KV_READ), write = config(KV_WRITE);
+    make_folder();
+    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    for (int lost = 0; lost < 4; lost++) { /* bit i: page i did not reach the disk */
+        size_t n = lost == 2 ? 4096 : 8192;
+        memset(file, 0, sizeof file);
+        for (int page = 0; page < 2; page++)
+            if (!(lost >> page & 1)) memcpy(file + page * 4096 + 16, "\xde\xc0\xef\xbe\1", 5);
+        CHECK_OK(file_write(path, file, n, &err), &err);
+        CHECK_EQ(kv_open(&kv, folder, &read, &err), ERR_NOT_FOUND);
+        CHECK_OK(kv_open(&kv, folder, &write, &err), &err);
+        CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
+        CHECK_OK(put_number(txn, 5, 30, &err), &err);
+        CHECK_OK(kv_commit(txn, &err), &err);
+        kv_close(kv);
+        CHECK_OK(kv_open(&kv, folder, &read, &err), &err);
+        kv_close(kv);
+    }
+    file[144] = 2; /* a commit: never thrown away */
+    memcpy(file + 16, "\xde\xc0\xef\xbe\1", 5);
+    CHECK_OK(file_write(path, file, 8192, &err), &err);
+    CHECK(kv_open(&kv, folder, &write, &err) < 0);
+    CHECK_EQ(file_size(path), 8192);
+    drop_folder();
+}
+
 static void overwrite(const char *path, off_t at, const void *bytes, size_t n)
 {
     int fd = open(path, O_WRONLY);
