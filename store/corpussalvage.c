@@ -14,6 +14,7 @@
 #include "store/memory.h"
 
 #define NO_NUMBER UINT32_MAX
+#define MAX_ID    4096
 
 struct rescue {
     const char *cache, *folder;              /* folder: the damaged one */
@@ -295,27 +296,61 @@ static int put_pairs(struct rescue *r, struct error *err)
     return rc;
 }
 
+/* The image of an id record, and the id with a NUL; false when the image or the source is lost. */
+static bool read_id(const struct rescue *r, const struct found *f, char id[MAX_ID + 1],
+                    uint16_t *source, uint32_t *number)
+{
+    struct bytes_reader k = bytes_reader(f->key.bytes, f->key.n);
+    *source = r->name_of[NAME_SOURCE][bytes_key_u16(&k)];
+    if (f->value.n < DIGEST_BYTES || f->value.n - DIGEST_BYTES > MAX_ID) return false;
+    memcpy(id, f->value.bytes + DIGEST_BYTES, f->value.n - DIGEST_BYTES);
+    id[f->value.n - DIGEST_BYTES] = 0;
+    return *source != CORPUS_NO_NAME &&
+           corpus_image_number(r->c, f->value.bytes, number, NULL) == 0;
+}
+
+/* Marks the images that still have the id they were registered by, when they have no bytes. The same
+ * ingest would take one that has only its other ids for two images: it names it anew when it has none. */
+static int mark_named(const struct rescue *r, uint8_t *is_named, struct error *err)
+{
+    const struct found_list *l = &r->found[TABLE_IDS];
+    char id[MAX_ID + 1];
+    struct corpus_image image;
+    uint16_t source;
+    int rc = 0;
+    for (uint32_t i = 0; i < corpus_n_images(r->c) && rc == 0; i++) {
+        rc = corpus_get_image(r->c, i, &image, err);
+        is_named[i] = rc == 0 && image.n_bytes > 0;
+    }
+    for (size_t i = 0; i < l->n && rc == 0; i++) {
+        uint8_t key[DIGEST_BYTES];
+        uint32_t number;
+        if (!read_id(r, &l->at[i], id, &source, &number) || is_named[number]) continue;
+        corpus_key_of_id(id, key);
+        is_named[number] = !memcmp(key, l->at[i].value.bytes, DIGEST_BYTES);
+    }
+    return rc;
+}
+
 static int put_ids(struct rescue *r, struct error *err)
 {
     const struct found_list *l = &r->found[TABLE_IDS];
-    char id[4097];
-    int rc = 0;
+    char id[MAX_ID + 1];
+    uint16_t source;
+    uint8_t *is_named = memory_array(corpus_n_images(r->c), 1, MEMORY_MAX_TENSOR, err);
+    int rc = is_named ? mark_named(r, is_named, err) : ERR_NOMEM;
     for (size_t i = 0; i < l->n && rc == 0; i++) {
-        struct bytes_reader k = bytes_reader(l->at[i].key.bytes, l->at[i].key.n);
-        uint16_t source = r->name_of[NAME_SOURCE][bytes_key_u16(&k)];
-        struct kv_bytes v = l->at[i].value;
         uint32_t number;
-        if (is_repeated(l, i) || v.n < DIGEST_BYTES || v.n - DIGEST_BYTES >= sizeof id) continue;
-        if (source == CORPUS_NO_NAME || corpus_image_number(r->c, v.bytes, &number, NULL) < 0) {
+        if (is_repeated(l, i)) continue;
+        if (!read_id(r, &l->at[i], id, &source, &number) || !is_named[number]) {
             r->result->lost.n_ids++;
             continue;
         }
-        memcpy(id, v.bytes + DIGEST_BYTES, v.n - DIGEST_BYTES);
-        id[v.n - DIGEST_BYTES] = 0;
-        rc = corpus_add_id(r->c, source, id, v.bytes, err);
+        rc = corpus_add_id(r->c, source, id, l->at[i].value.bytes, err);
         r->result->kept.n_ids++;
         if (rc == 0) rc = next_batch(r->c, err);
     }
+    memory_free(is_named);
     return rc;
 }
 

@@ -1,11 +1,11 @@
 #!/bin/bash
-# kill -9 at random moments, ten times a stage, on the sample corpus (and on ../shared/data/clothing where it is): after every kill the cache
+# kill -9 at random moments, ten times a stage (KILLS=200: as many), on the sample corpus (and on ../shared/data/clothing where it is): after every kill the cache
 # is clean, the same command goes on, and in the end dump and weights are those of a run that nobody killed.
 # SEED=N repeats the moments as far as the machine's pace allows.
 . "$(dirname "$0")/tap.sh"
 RANDOM=${SEED:=$$}
 echo "# SEED=$SEED"
-kills=10
+kills=${KILLS:-10}
 sources=(samples/corpus/public.tsv samples/corpus/field.tsv)
 tiny=(--image-arch vit:width=16,layers=2,heads=2 --text-arch text:width=24,layers=2,heads=2)
 now_ms() { date +%s%3N; }
@@ -39,7 +39,7 @@ torture() { # STAGE MS: an uninterrupted run takes MS
     # moments lie between 0 and a third of the whole, so that a run is killed several times before it ends
     largest=$((span / 3 > 60 ? span / 3 : 60))
     [ "$stage" != ingest ] || largest=$span
-    while [ $landed -lt $kills ] && [ $turns -lt 400 ]; do
+    while [ $landed -lt $kills ] && [ $turns -lt $((40 * kills)) ]; do
         turns=$((turns + 1))
         (stage_"$stage" "$tmp/b") >/dev/null 2>"$tmp/err.$stage" & pid=$!
         sleep "$(printf '%d.%03d' $((RANDOM % largest / 1000)) $((RANDOM % (largest < 1000 ? largest : 1000))))"
