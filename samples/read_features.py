@@ -14,7 +14,7 @@ def read_block(record, view, block, dim):
     """(slots, first 8 bytes of the keys, unit vectors, norms) of one record."""
     assert sha(record[:-8]) == record[-8:], "block fails its checksum"
     magic, version, storage, v, b, d, period, n_slots, n, n_raw, n_zero, n_plain, n_packed = HEAD.unpack_from(record)
-    assert (magic, version, v, b, d) == (b"CSFB", 1, view, block, dim) and storage < 3, "not a block that this program reads"
+    assert (magic, version, v, b, d) == (b"CSFB", 1, view, block, dim) and storage < 4, "not a block that this program reads"
     p = (n_slots + 7) // 8
     bits = [np.unpackbits(np.frombuffer(record, "u1", p, 40 + k * p), bitorder="little") for k in (0, 1)]
     slots, at = bits[0].nonzero()[0], 40 + 2 * p
@@ -26,7 +26,8 @@ def read_block(record, view, block, dim):
         bytes_ = np.frombuffer(plain, "u1", dtype.itemsize * count * width, start).reshape(dtype.itemsize, width, count)
         return np.ascontiguousarray(bytes_.transpose(2, 1, 0)).view(dtype)[..., 0]
     u2, f4, m = np.dtype("<u2"), np.dtype("<f4"), n - n_raw - n_zero
-    code = planes((f4, np.dtype("<f2"), u2)[storage], m, dim, 0)
+    code = planes((f4, np.dtype("<f2"), u2, u2)[storage], m, dim, 0)
+    if storage == 3: code = (code.astype("<u4") << 16).view("<f4")  # bf16: the upper half of f32
     if storage == 2 and m:
         means = unzigzag(planes(u2, 1, period, 2 * m * dim)[0])
         code = (unzigzag(code) + np.tile(means, dim // period)).astype("<i2")

@@ -265,18 +265,22 @@ int clipstill_get_key(struct clipstill_set *s, uint32_t view,
 /* Fills the window that `number` lies in. */
 static int look(struct clipstill_set *s, uint32_t view, uint32_t number, struct error *e)
 {
-    uint32_t numbers[WINDOW], from = number - number % WINDOW;
+    uint32_t numbers[WINDOW], n_asked = 0, from = number - number % WINDOW;
     uint32_t n = s->n_records - from < WINDOW ? s->n_records - from : WINDOW;
-    int rc = 0;
+    uint8_t keys[WINDOW][DIGEST_BYTES], has[WINDOW];
     s->window.n = 0;
-    for (uint32_t i = 0; rc == 0 && i < n; i++) {
-        numbers[i] = from + i;
-        rc = key_of(s->c, s->info.is_text, from + i, s->window.keys[i], e);
+    for (uint32_t i = 0; i < n; i++) {
+        s->window.has[i] = 0;
+        int rc = key_of(s->c, s->info.is_text, from + i, s->window.keys[i], e);
+        if (rc == ERR_NOT_FOUND) continue; /* forgotten */
+        if (rc < 0) return rc;
+        memcpy(keys[n_asked], s->window.keys[i], DIGEST_BYTES);
+        numbers[n_asked++] = from + i;
     }
-    if (rc == 0)
-        rc = featureset_has(s->fs, view, n, numbers, (const uint8_t(*)[DIGEST_BYTES])s->window.keys,
-                            s->window.has, e);
+    int rc = featureset_has(s->fs, view, n_asked, numbers, (const uint8_t(*)[DIGEST_BYTES])keys,
+                            has, e);
     if (rc < 0) return rc;
+    for (uint32_t i = 0; i < n_asked; i++) s->window.has[numbers[i] - from] = has[i];
     s->window.view = view;
     s->window.from = from;
     s->window.n = n;

@@ -71,7 +71,8 @@ struct clipstill_set;
 CLIPSTILL_API int clipstill_open(struct clipstill **c, const char *cache, struct clipstill_error *err);
 CLIPSTILL_API void clipstill_close(struct clipstill *c);
 
-/* Numbers run from 0 to these, less one. */
+/* Numbers run from 0 to these, less one. One that `clipstill forget` has taken out is NOT_FOUND to every
+ * call, and clipstill_next passes it over. */
 CLIPSTILL_API uint32_t clipstill_n_images(const struct clipstill *c);
 CLIPSTILL_API uint32_t clipstill_n_captions(const struct clipstill *c);
 
@@ -115,7 +116,7 @@ struct clipstill_set_info {
     uint32_t dim;            /* values of a vector */
     uint32_t grid;           /* G of a tap that ends in @GxG: (G*G, dim/(G*G)) row-major; 0: none */
     uint32_t n_views;        /* of which some vector was there at opening */
-    const char *storage;     /* "f32", "f16", "q1e-4": 1 - cos of every vector at most that */
+    const char *storage;     /* "f32", "f16", "bf16", "q1e-4": 1 - cos of every vector at most that */
     const char *fingerprint; /* JSON: what the vectors depend on */
 };
 /* Borrowed until clipstill_set_close. */

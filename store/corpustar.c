@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/corpusrecord.h"
 #include "store/file.h"
 #include "store/json.h"
 #include "store/memory.h"
@@ -36,7 +35,7 @@ struct walk {
     uint32_t n_pictures;
     struct corpus_pair *pairs; // (n_pairs)
     size_t n_pairs;
-    size_t *first; // (n_pictures + 1): where the pairs of a picture's number begin
+    size_t *first; // (numbers of pictures + 1): where the pairs of a picture's number begin
     struct item *items;
     size_t n_items, items_capacity;
     struct corpus_image image; /* the picture at hand, its number, and its key in hex */
@@ -73,20 +72,21 @@ static int by_names(const void *a, const void *b)
 static int sort_pictures(struct walk *w, struct error *err)
 {
     struct corpus_image image;
-    w->n_pictures = corpus_n_images(w->c);
-    w->pictures = memory_array(w->n_pictures, sizeof *w->pictures, MEMORY_MAX_TENSOR, err);
-    w->first = memory_array((uint64_t)w->n_pictures + 1, sizeof *w->first, MEMORY_MAX_TENSOR, err);
+    uint32_t n = corpus_n_images(w->c);
+    w->pictures = memory_array(n, sizeof *w->pictures, MEMORY_MAX_TENSOR, err);
+    w->first = memory_array((uint64_t)n + 1, sizeof *w->first, MEMORY_MAX_TENSOR, err);
     if (!w->pictures || !w->first) return ERR_NOMEM;
-    for (uint32_t i = 0; i < w->n_pictures; i++) {
-        int rc = corpus_get_image(w->c, i, &image, err);
-        if (rc < 0) return rc;
-        memcpy(w->pictures[i].key, image.key, DIGEST_BYTES);
-        w->pictures[i].number = i;
+    for (uint32_t i = 0; i < n; i++) {
+        int found = corpus_get_image(w->c, i, &image, err);
+        if (found == ERR_NOT_FOUND) continue; /* forgotten */
+        if (found < 0) return found;
+        memcpy(w->pictures[w->n_pictures].key, image.key, DIGEST_BYTES);
+        w->pictures[w->n_pictures++].number = i;
     }
     if (w->n_pictures) qsort(w->pictures, w->n_pictures, sizeof *w->pictures, by_key);
     int rc = corpus_pairs(w->c, &w->pairs, &w->n_pairs, err);
     if (rc < 0) return rc;
-    for (size_t i = 0, next = 0; i <= w->n_pictures; i++) {
+    for (size_t i = 0, next = 0; i <= n; i++) {
         while (next < w->n_pairs && w->pairs[next].image < i) next++;
         w->first[i] = next;
     }
@@ -119,23 +119,16 @@ static int gather(struct walk *w, struct error *err)
     return 0;
 }
 
-/* The caption of a pair as it came, else as it is kept; *n its bytes. Owned. */
-static char *caption_of(struct walk *w, const struct corpus_pair *p, size_t *n, struct error *err)
+/* The caption of a pair as it came, else as it is kept. Owned. */
+static char *caption_of(struct walk *w, const struct corpus_pair *p, struct error *err)
 {
-    uint8_t key[RECORD_PAIR_KEY], head[RECORD_PAIR_BYTES];
-    struct kv_bytes body, original;
-    struct corpus_pair same;
+    char *original = NULL;
     const char *text;
-    record_encode_pair(p, false, key, head);
-    int rc = record_get(w->c, TABLE_PAIRS, key, sizeof key, &body, err);
-    if (rc == 0) error_set(err, ERR_CORRUPT, "a pair is gone; run clipstill verify");
-    if (rc <= 0) return NULL;
-    rc = record_decode_pair(w->c, (struct kv_bytes){key, sizeof key}, body, &same, &original, err);
-    if (rc < 0) return NULL;
-    *n = original.n;
-    if (original.bytes) return memory_copy(original.bytes, original.n, err);
-    if (corpus_caption_text(w->c, p->caption, &text, n, NULL, err) < 0) return NULL;
-    return memory_copy(text, *n, err);
+    size_t n;
+    if (corpus_pair_original(w->c, p, &original, err) < 0) return NULL;
+    if (original) return original;
+    if (corpus_caption_text(w->c, p->caption, &text, &n, NULL, err) < 0) return NULL;
+    return memory_copy(text, n, err);
 }
 
 /* The .json of the pairs that begin at `from`; *n_taken of them have room. Owned: memory_free. */
@@ -144,11 +137,11 @@ static char *json_of(struct walk *w, size_t from, size_t *n_taken, struct error 
     static const char *const splits[SPLIT_N] = {"train", "val", "test"};
     const struct item *a = &w->items[from];
     struct json *j = json_new_object(), *captions = json_new_object(), *list = NULL;
-    size_t i = from, used = 0, n;
+    size_t i = from, used = 0;
     char *text = NULL;
     for (; i < w->n_items && !compare_group(a, &w->items[i]); i++) {
-        text = caption_of(w, w->items[i].pair, &n, err);
-        used += n;
+        text = caption_of(w, w->items[i].pair, err);
+        used += text ? strlen(text) : 0;
         if (!text || (i > from && used > MAX_JSON)) break;
         if (i == from || strcmp(w->items[i - 1].language, w->items[i].language)) {
             if (list) json_set(captions, w->items[i - 1].language, list);

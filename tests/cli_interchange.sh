@@ -152,7 +152,7 @@ for dim in (24, 4096):
 open(f"{out}/keys", "w").write("".join(k + "\n" for k in keys))
 P
     sets=("image.final 0" "image.final 1" "text.final 0" "image.block2@2x2 1")
-    for dim in 24 4096; do for how in f32 f16 q1e-4 q1e-7; do
+    for dim in 24 4096; do for how in f32 f16 bf16 q1e-4 q1e-7; do
         succeed "import $dim values as $how" clip import "$c" --npy "$f/x$dim.npy" --keys "$f/keys" --identity "$f/x$dim.json" --set x$dim.$how --store $how
         sets+=("x$dim.$how 0")
     done; done
@@ -161,7 +161,7 @@ P
         read -r set view <<<"$pair"
         succeed "export $set, view $view" clip export "$c" --set "$set" --view $view --npy "$f/out"
         succeed "read_features.py $set $view" $python samples/read_features.py "$c" "$set" $view "$f/read.npz"
-        # the length of f16 codes is summed in another order: one rounding of f32 may differ
+        # the length of f16 and bf16 codes is summed in another order: one rounding of f32 may differ
         why=$($python - "$f" "$set" 2>&1 <<'P'
 import sys
 import numpy as np
@@ -183,5 +183,22 @@ P
     at=$(LC_ALL=C grep -abo CSFB "$tmp/damaged/features/text.final/data.mdb" | head -n 1 | cut -d: -f1)
     printf '\1' | dd of="$tmp/damaged/features/text.final/data.mdb" bs=1 seek=$((at + 60)) conv=notrunc status=none
     why="block fails its checksum"; holds "a damaged block is refused" expect_python "$tmp/damaged" text.final
+fi
+
+# --- records that were forgotten are in nothing that leaves
+gone=$(sha256sum <"$src/photo_03.jpg" | cut -c1-64)
+succeed "forget a picture" clip forget "$c" --image "$gone"
+succeed "forget a caption" clip forget "$c" --caption "一只狗"
+succeed "export of the corpus" clip export "$c" --webdataset "$tmp/less.tar"
+stdout_has "without them" "11 pictures and 39 pairs in"
+holds "not in the tar" bash -c "! tar tf '$tmp/less.tar' | grep -q '^$gone'"
+succeed "export of sets" clip export "$c" --set image.final,text.final --clip-retrieval "$f/less"
+stdout_has "a row a pair that is left" ": 38 pairs written"
+holds "not in the metadata" bash -c "! grep -q -e '$gone' -e 一只狗 '$f/less/metadata/metadata_0.csv'"
+succeed "safetensors" clip export "$c" --set image.final --safetensors "$f/less.st"
+stdout_has "without its vector" ": 11 vectors written"
+if [ -n "$python" ]; then
+    succeed "read_features.py" $python samples/read_features.py "$c" image.final
+    result $(($(wc -l <"$tmp/out") != 11)) "reads what is left"
 fi
 finish

@@ -174,6 +174,43 @@ TEST(vectors_one_by_one_and_in_order)
     scratch_remove(&folder);
 }
 
+TEST(what_was_forgotten_is_passed_over)
+{
+    struct error e = {0};
+    struct clipstill_error err = {0};
+    struct corpus *corpus = NULL;
+    struct featureset *fs = NULL;
+    struct clipstill *c;
+    struct clipstill_set *s;
+    static const uint32_t GONE[] = {1, 2, 4};
+    uint64_t n_gone;
+    uint8_t key[CLIPSTILL_KEY_BYTES];
+    if (!set_up()) return;
+    CHECK_OK(featureset_open(&fs, folder.folder, "text.x", FEATURESET_WRITE, &e), &e);
+    CHECK_OK(featureset_forget(fs, 3, GONE, false, &n_gone, &e), &e);
+    CHECK_EQ(n_gone, 2);
+    featureset_close(fs);
+    CHECK_OK(corpus_open(&corpus, folder.folder, CORPUS_WRITE, &e), &e);
+    CHECK_OK(corpus_begin(corpus, &e), &e);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct corpus_pair pair = {.image = GONE[i], .caption = GONE[i]};
+        CHECK_OK(corpus_remove_pair(corpus, &pair, &e), &e);
+        CHECK_OK(corpus_remove_caption(corpus, GONE[i], &e), &e);
+    }
+    CHECK_OK(corpus_commit(corpus, &e), &e);
+    corpus_close(corpus);
+    CHECK_OK(clipstill_open(&c, folder.folder, &err), &err);
+    CHECK_OK(clipstill_set_open(c, "text.x", &s, &err), &err);
+    CHECK_EQ(clipstill_n_captions(c), N);
+    CHECK_EQ(clipstill_caption_key(c, 4, key, &err), CLIPSTILL_ERR_NOT_FOUND);
+    uint32_t first = 0;
+    CHECK_EQ(clipstill_next(s, 1, &first, NULL, NULL, NULL, &err), 1);
+    CHECK_EQ(first, 7);
+    clipstill_set_close(s);
+    clipstill_close(c);
+    scratch_remove(&folder);
+}
+
 static struct clipstill *shared;
 
 static void *read_all(void *unused)
