@@ -125,6 +125,9 @@ struct command cmd_merge = {
              "anything of a DIR is\n"
              "written, by the component's or the key's name; what sets still lack is listed. The "
              "same command goes on\n"
-             "after a kill. Of a pair that both have, DIR gives split, weight and label.",
+             "after a kill. Of a pair that both have, DIR gives split, weight and label; what this "
+             "cache has "
+             "forgotten comes back\n"
+             "from a DIR that still has it (--features-only leaves the corpus as it is).",
     .run = run,
 };

@@ -244,6 +244,11 @@ static int run(struct unite *u, struct error *err)
     int rc = with_corpus ? corpus_merge_check(u->into, u->from, err) : 0;
     for (size_t i = 0; rc == 0 && i < u->n_names; i++) rc = check_set(u, u->names[i], err);
     if (rc == 0 && with_corpus) rc = unite_corpus(u, err);
+    if (rc == 0 && with_corpus) { /* an ingest need not wait for the features */
+        corpus_close(u->into);
+        u->into = NULL;
+        rc = corpus_open(&u->into, u->m->cache, CORPUS_READ, err);
+    }
     for (size_t i = 0; rc == 0 && i < u->n_names; i++) rc = unite_set(u, u->names[i], err);
     return rc;
 }

@@ -77,10 +77,10 @@ cp -r "$tmp/a" "$tmp/whole"
 start=$(date +%s%3N)
 succeed "merge without a kill" clip merge "$tmp/whole" "$tmp/big"
 span=$(($(date +%s%3N) - start))
-landed=0 unclean=0
+landed=0 unclean=0 kills=${KILLS:-12}
 cp -r "$tmp/a" "$tmp/killed"
-for turn in $(seq 60); do
-    [ $landed -lt 12 ] || break
+for turn in $(seq $((kills * 5))); do
+    [ $landed -lt $kills ] || break
     ./clipstill merge "$tmp/killed" "$tmp/big" >/dev/null 2>&1 & pid=$!
     sleep "$(printf '%d.%03d' $((RANDOM % (span + 1) / 1000)) $((RANDOM % (span < 1000 ? span + 1 : 1000))))"
     kill -9 $pid 2>/dev/null
@@ -88,7 +88,7 @@ for turn in $(seq 60); do
     if [ $? -eq 137 ]; then landed=$((landed + 1)); else rm -rf "$tmp/killed"; cp -r "$tmp/a" "$tmp/killed"; fi
     run ./clipstill verify "$tmp/killed" || unclean=$((unclean + 1))
 done
-result $((landed < 12)) "killed $landed times"
+result $((landed < kills)) "killed $landed times"
 result $unclean "clean after every kill"
 succeed "the same command goes on" clip merge "$tmp/killed" "$tmp/big"
 ./clipstill dump "$tmp/whole" >"$tmp/dump.whole"
