@@ -24,12 +24,12 @@ static void begin(void)
     if (!mkdtemp(folder)) abort();
 }
 
-/* A path in the test's folder; the last sixteen are kept. */
+/* A path in the test's folder; the last 24 are kept. */
 static const char *path_of(const char *name)
 {
-    static char path[16][120];
+    static char path[24][120];
     static int turn;
-    turn = (turn + 1) % 16;
+    turn = (turn + 1) % 24;
     snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
     return path[turn];
 }
@@ -332,6 +332,16 @@ TEST(what_does_not_belong_is_refused_whole)
     CHECK_EQ(merge_one(cache, other), ERR_INCOMPATIBLE);
     CHECK_HAS(err.text, "nfkc-space-1");
     CHECK_HAS(err.text, "nfc-space-1");
+
+    /* a cache whose pictures could come in, but not its features: neither does */
+    other = make_corpus("z", 500, 600, 1, NULL);
+    featurise(other, other, 500, 600, 1, OTHER, -1);
+    CHECK_EQ(merge_one(cache, other), ERR_INCOMPATIBLE);
+    CHECK_HAS(err.text, "weights");
+    other = make_corpus("v", 99, 200, 1, NULL);
+    featurise(other, other, 99, 200, 1, WEIGHTS, 99);
+    CHECK_EQ(merge_one(cache, other), ERR_EXISTS);
+    CHECK_HAS(err.text, hex);
 
     CHECK_EQ(merge_one(cache, cache), ERR_USAGE);
     CHECK_EQ(merge_one(cache, folder), ERR_NOT_FOUND);
