@@ -83,12 +83,15 @@ static int check_model(const struct featurize_options *o, const struct model *m,
 }
 
 static void finish_counts(struct tapsets *ts, const struct featurize_options *o,
-                          struct featurize_result *r)
+                          const struct model *m, struct featurize_result *r)
 {
+    size_t n_tokenizer = 0;
+    if (ts->is_text && m->tokenizer) (void)tokenizer_model(m->tokenizer, &n_tokenizer);
     for (int k = 0; k < ts->n; k++) {
         struct tapset *t = &ts->list[k];
         if (o->dry_run) {
-            t->result->stored_bytes = tapset_estimate(t, t->result->n_computed);
+            t->result->stored_bytes = tapset_estimate(t, t->result->n_computed,
+                                                      ts->is_text ? 1 : o->n_views, n_tokenizer);
             t->result->as_f32_bytes = t->result->n_computed * (uint64_t)t->dim * sizeof(float);
         } else if (t->fs) {
             featureset_bytes(t->fs, &t->result->stored_bytes, &t->result->as_f32_bytes);
@@ -114,7 +117,7 @@ static int run_tower(const char *cache, struct corpus *c, const struct featurize
     if (rc == 0 && !check_only) {
         rc = id->is_text ? textpass_run(ts, c, &o, m, report, err)
                          : imagepass_run(ts, c, &o, m, report, &r->n_skipped, err);
-        finish_counts(ts, &o, r);
+        finish_counts(ts, &o, m, r);
     }
     tapsets_close(ts);
     memory_free(ts);

@@ -109,7 +109,7 @@ static int find_missing(struct imagepass *p, int n, struct error *err)
         p->bytes[i] = NULL;
         if (!any) continue;
         n_work++;
-        if (p->o->dry_run) continue;
+        if (p->o->dry_run && p->runner) continue;
         int rc = corpus_image_bytes(p->corpus, p->number[i], &p->bytes[i], &p->n_bytes[i], err);
         if (rc < 0) return rc;
     }
@@ -215,6 +215,18 @@ static void count_missing(struct imagepass *p, int n)
                     p->missing[(size_t)v * (size_t)p->batch + (size_t)i] >> k & 1;
 }
 
+/* A dry run looks at the first batch of view 0, once. What it cannot decode is not counted: the
+ * others are not looked at either. */
+static int try_batch(struct imagepass *p, int n, struct error *err)
+{
+    uint64_t n_skipped = p->n_skipped;
+    int rc = prepare_all(p, n, err);
+    if (rc == 0) rc = run_view(p, 0, n, err);
+    p->n_skipped = n_skipped;
+    for (int k = 0; k < p->ts->n; k++) p->ts->list[k].result->n_skipped = 0;
+    return rc;
+}
+
 /* Before anything is computed: a picture registered without its file has nothing to look at. */
 static int refuse_without_bytes(struct imagepass *p, uint32_t n_images, struct error *err)
 {
@@ -258,6 +270,7 @@ static int run_batches(struct imagepass *p, uint32_t n_images, struct error *err
         if (n_work < 0) return n_work;
         if (p->o->dry_run) {
             count_missing(p, n);
+            if (n_work > 0 && !p->runner) rc = try_batch(p, n, err);
         } else if (n_work > 0) {
             rc = prepare_all(p, n, err);
             for (uint32_t v = 0; v < p->o->n_views && rc == 0; v++)

@@ -186,7 +186,7 @@ int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_o
 {
     int rc = 0;
     bool is_text = id->is_text;
-    *ts = (struct tapsets){.is_text = is_text, .identity = id};
+    *ts = (struct tapsets){.is_text = is_text, .is_dry = o->dry_run, .identity = id};
     for (size_t i = 0; i < o->n_taps && rc == 0; i++)
         if (!strncmp(o->taps[i], is_text ? "text." : "image.", is_text ? 5 : 6))
             rc = add_tap(ts, o->taps[i], o, is_text ? id->model->text : id->model->image,
@@ -230,12 +230,30 @@ static bool all_finite(const float *x, int64_t n)
     return finite;
 }
 
+/* The vectors that bit k of missing asks for, coded as the set would; nothing else. */
+static int try_out(struct tapsets *ts, int k, int n, const uint64_t *missing, float *vectors,
+                   struct error *err)
+{
+    struct tapset *t = &ts->list[k];
+    struct codec codec;
+    uint32_t grid = t->tap.kind == TAP_GRID ? (uint32_t)t->tap.grid : 0;
+    int n_kept = 0;
+    for (int i = 0; i < n; i++) {
+        const float *row = vectors + (size_t)i * (size_t)t->dim;
+        if (!(missing[i] >> k & 1) || !all_finite(row, t->dim)) continue;
+        memmove(vectors + (size_t)n_kept++ * (size_t)t->dim, row, (size_t)t->dim * sizeof *row);
+    }
+    int rc = codec_init(&codec, t->storage, (uint32_t)t->dim, t->epsilon, err);
+    return rc < 0 ? rc : forecast_sample(&t->forecast, &codec, grid, vectors, n_kept, err);
+}
+
 int tapset_put(struct tapsets *ts, int k, uint32_t view, int n, const uint32_t *numbers,
                const uint8_t (*keys)[DIGEST_BYTES], const uint64_t *missing, float *vectors,
                struct error *err)
 {
     struct tapset *t = &ts->list[k];
     int rc = ERR_NOMEM, n_kept = 0;
+    if (ts->is_dry) return try_out(ts, k, n, missing, vectors, err);
     uint32_t *kept = memory_array((uint64_t)n, sizeof *kept, MEMORY_MAX_FILE, err);
     uint8_t(*kept_keys)[DIGEST_BYTES] = memory_array((uint64_t)n, sizeof *kept_keys,
                                                      MEMORY_MAX_FILE, err);
@@ -276,11 +294,15 @@ done:
     return rc;
 }
 
-uint64_t tapset_estimate(const struct tapset *t, uint64_t n)
+uint64_t tapset_estimate(const struct tapset *t, uint64_t n, uint32_t n_views,
+                         uint64_t n_fixed_bytes)
 {
-    double bits = t->storage == STORAGE_F32 ? 32 : 16;
-    /* Entropy of a Gaussian of variance 1/dim in steps of sqrt(24 epsilon / dim). */
-    if (t->storage == STORAGE_Q) bits = 0.5 * log2(2 * M_PI * M_E / (24 * (double)t->epsilon));
-    if (bits < 1) bits = 1;
-    return (uint64_t)((double)n * ((double)t->dim * bits / 8 + 4 + 8)); /* norm and key check */
+    uint64_t stored = 0, as_f32 = 0;
+    if (n == 0) return 0;
+    if (t->fs) featureset_bytes(t->fs, &stored, &as_f32);
+    if (as_f32 >= FORECAST_VECTORS * (uint64_t)t->dim * sizeof(float))
+        return (uint64_t)((double)stored / (double)as_f32 * (double)n * (double)t->dim * 4);
+    /* without a sample, of what cannot be seen: as f32, with norms and key checks */
+    if (!t->forecast.n_slots) return n * ((uint64_t)t->dim * 4 + 12);
+    return forecast_bytes(&t->forecast, n, n_views, t->fs ? 0 : n_fixed_bytes);
 }

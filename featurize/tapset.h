@@ -11,6 +11,7 @@
 #define FEATURIZE_TAPSET_H
 
 #include "featurize/featurize.h"
+#include "featurize/forecast.h"
 #include "featurize/identity.h"
 #include "featurize/runner.h"
 
@@ -22,12 +23,14 @@ struct tapset {
     int64_t dim;
     enum codec_storage storage;
     float epsilon;
+    struct forecast forecast; /* of a dry run */
 };
 
 struct tapsets {
     struct tapset list[RUNNER_MAX_TAPS];
     int n;
     bool is_text;
+    bool is_dry; /* nothing is stored: what is put is a sample for the forecast */
     enum numerics numerics;
     const struct identity *identity; /* borrowed */
 };
@@ -42,12 +45,13 @@ void tapsets_close(struct tapsets *ts);
 int tapsets_missing(struct tapsets *ts, uint32_t view, int n, const uint32_t *numbers,
                     const uint8_t (*keys)[DIGEST_BYTES], uint64_t *missing, uint8_t *scratch,
                     struct error *err) MUST_CHECK;
-/* Stores what bit k of missing asks for. what: "image" or "caption", for errors. // vectors: (n,
+/* Stores what bit k of missing asks for; in a dry run codes a block of it and forgets it. // vectors: (n,
  * dim), compacted in place */
 int tapset_put(struct tapsets *ts, int k, uint32_t view, int n, const uint32_t *numbers,
                const uint8_t (*keys)[DIGEST_BYTES], const uint64_t *missing, float *vectors,
                struct error *err) MUST_CHECK;
-/* Bytes that n vectors of this set take on disk, about. */
-uint64_t tapset_estimate(const struct tapset *t, uint64_t n);
+/* Bytes that n vectors in so many views will take on disk: as those that are there, or as the
+ * sample. n_fixed_bytes: of a tokenizer, for a new set. */
+uint64_t tapset_estimate(const struct tapset *t, uint64_t n, uint32_t n_views, uint64_t n_fixed_bytes);
 
 #endif
