@@ -322,7 +322,7 @@ TEST(bfloats_round_to_nearest_even)
          * length alone */
         float x[2] = {1, (float)ldexp(128 + (double)(i % 128) + (i % 3 ? 0.5 : uniform()), -48)};
         float norm, out[2];
-        uint32_t code[1];
+        uint32_t code[2]; /* codec_capacity */
         int e;
         double m = frexp((double)x[1], &e) * 256, want = ldexp(rint(m), e - 8);
         n_ties += m - floor(m) == 0.5;
