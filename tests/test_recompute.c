@@ -104,8 +104,9 @@ static void tear_down(void)
     CHECK_OK(file_remove_folder(folder, &err), &err);
 }
 
-/* The vectors of `from`'s set, each scaled, into `into`'s under the fingerprint that `into` has. */
-static void plant(const char *into, const char *from, const char *name, float scale)
+/* The vectors of `from`'s set, each scaled and turned by an angle of about `turn`, into `into`'s
+ * under the fingerprint that `into` has. */
+static void plant(const char *into, const char *from, const char *name, float scale, float turn)
 {
     struct featureset *theirs, *ours, *planted;
     struct corpus *c;
@@ -124,7 +125,8 @@ static void plant(const char *into, const char *from, const char *name, float sc
             float norm;
             must(transfer_key(c, spec.tower, i, key[0], &err));
             must(featureset_get(cur, v, i, key[0], x, &norm, &err));
-            for (uint32_t j = 0; j < spec.dim; j++) x[j] *= norm * scale;
+            for (uint32_t j = 0; j < spec.dim; j++)
+                x[j] = norm * scale * (x[j] + (j % 2 ? turn : -turn) / sqrtf((float)spec.dim));
             must(featureset_put(planted, v, 1, &i, (const uint8_t(*)[DIGEST_BYTES])key, x, &err));
         }
     memory_free(x);
@@ -213,7 +215,7 @@ TEST(another_resampling_is_found)
     must(model_save(m, path_of("bilinear"), NULL, &err));
     model_free(m);
     featurise(other, path_of("bilinear"), FEATURIZE_F32, NULL);
-    plant(cache, other, "image.final", 1);
+    plant(cache, other, "image.final", 1, 0);
     const struct recompute_set *s = run(cache, &o, "image.final");
     CHECK_EQ(s->state, RECOMPUTE_DONE);
     CHECK(s->is_drifted);
@@ -233,7 +235,7 @@ TEST(a_changed_weight_is_found)
     featurise(cache, teacher, FEATURIZE_F32, NULL);
     make_corpus(other);
     featurise(other, changed_teacher("text_projection.weight", 1.1f), FEATURIZE_F32, NULL);
-    plant(cache, other, "text.final", 1);
+    plant(cache, other, "text.final", 1, 0);
     const struct recompute_set *s = run(cache, &o, "text.final");
     CHECK(s->is_drifted);
     CHECK(!run(cache, &o, "image.final")->is_drifted);
@@ -255,12 +257,30 @@ TEST(norms_that_drift_are_found)
     featurise(cache, teacher, FEATURIZE_F32, "f32");
     make_corpus(other);
     featurise(other, teacher, FEATURIZE_F32, "f32");
-    plant(cache, other, "text.final", 1.01f);
+    plant(cache, other, "text.final", 1.01f, 0);
     const struct recompute_set *s = run(cache, &o, "text.final");
     CHECK(s->min_cos >= s->cos_bound);
     CHECK_NEAR(s->max_norm, 0.0099, 0.0002);
     CHECK(s->is_drifted);
     CHECK_HAS(s->why, "norm");
+    recompute_result_release(&result);
+    tear_down();
+}
+
+/* 1 - cos is 3e-5 more than the storage's own: every vector keeps its bound, their mean does not. */
+TEST(a_drift_below_the_bound_shows_in_the_mean)
+{
+    const char *cache = set_up(), *other = path_of("o");
+    struct recompute_options o = all();
+    featurise(cache, teacher, FEATURIZE_F32, NULL);
+    make_corpus(other);
+    featurise(other, teacher, FEATURIZE_F32, "f32");
+    plant(cache, other, "image.final", 1, sqrtf(2 * 3e-5f));
+    const struct recompute_set *s = run(cache, &o, "image.final");
+    CHECK(s->min_cos >= s->cos_bound);
+    CHECK_NEAR(s->mean_drift, 3e-5, 1e-5); /* the turn is not quite at right angles to the vector */
+    CHECK(s->is_drifted);
+    CHECK_HAS(s->why, "mean drift");
     recompute_result_release(&result);
     tear_down();
 }
