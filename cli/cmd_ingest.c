@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "ingest/ingest.h"
+#include "store/where.h"
 
 static struct ingest_options o;
 static const char *format, *split, *max_bad;
@@ -14,9 +15,10 @@ static uint64_t max_chars, max_side;
 static const struct option options[] = {
     {"format", 0, OPTION_CHOICE, "NAME", "of the sources", 0, 0, SOURCE_WORDS, &format},
     {"lang", 0, OPTION_STRING, "TAG",
-     "language of captions that name none (BCP 47); auto: told from the text", 0, 0, NULL,
-     &o.language},
-    {"split", 0, OPTION_CHOICE, "NAME", "of rows that name none", 0, 0, "train|val|test", &split},
+     "language of captions that name none (BCP 47); auto: told from the text; und when not given",
+     0, 0, NULL, &o.language},
+    {"split", 0, OPTION_CHOICE, "NAME", "of rows that name none; train when not given", 0, 0,
+     "train|val|test", &split},
     {"source", 0, OPTION_STRING, "NAME",
      "name to file pairs and ids under; the source's file name when not given", 0, 0, NULL,
      &o.source_name},
@@ -116,7 +118,8 @@ static int run(const struct command *self, struct error *err)
     o.n_sources = (size_t)self->n_positional - 1;
     o.rule.max_chars = (uint32_t)max_chars;
     o.max_side_px = (uint32_t)max_side;
-    o.split = !strcmp(split, "val") ? SPLIT_VAL : !strcmp(split, "test") ? SPLIT_TEST : SPLIT_TRAIN;
+    enum corpus_split s;
+    if (split && where_split(split, &s) == 0) o.split = (int)s;
     int rc = source_format_of(format, &o.source.format, err);
     for (int i = 0; rc == 0 && i < maps.n; i++)
         rc = fields_map(&o.source.fields, maps.items[i], err);
@@ -139,7 +142,6 @@ static void defaults(void)
 {
     o = ingest_defaults();
     format = "auto";
-    split = "train";
 }
 
 struct command cmd_ingest = {

@@ -16,6 +16,7 @@ struct clean {
     char language[CAPTION_MAX_LANGUAGE];
     struct caption caption, label; /* owned; text NULL: none */
     enum corpus_split split;
+    bool says_language, says_split; /* the row or the options; else it is a default, or a guess */
 };
 
 static void clean_release(struct clean *c)
@@ -80,10 +81,11 @@ static int reject_or_fail(struct deposit *d, const struct row *row, const char *
 static int clean_language(const struct ingest_options *o, const struct row *row, struct clean *c,
                           struct error *why)
 {
+    const char *said = given(row->lang) ? row->lang : o->language;
     *c->language = '\0';
-    if (!given(row->lang) && !strcmp(o->language, INGEST_DETECT)) return 0;
-    return caption_language(given(row->lang) ? row->lang : o->language, c->language,
-                            sizeof c->language, why);
+    if (said && said == o->language && !strcmp(said, INGEST_DETECT)) return 0;
+    c->says_language = said != NULL;
+    return caption_language(said ? said : "und", c->language, sizeof c->language, why);
 }
 
 /* Cleans all text of the row. 0, or ERR_DATA with *reason and why. */
@@ -95,7 +97,8 @@ static int make_clean(const struct ingest_options *o, const struct row *row, str
     *reason = "bad-language";
     int rc = clean_language(o, row, c, why);
     if (rc < 0) return rc;
-    c->split = o->split;
+    c->says_split = given(row->split) || o->split >= 0;
+    c->split = o->split >= 0 ? (enum corpus_split)o->split : SPLIT_TRAIN;
     *reason = "bad-split";
     if (given(row->split) && where_split(row->split, &c->split) < 0)
         return error_set(why, ERR_DATA, "'%.100s' is no split; expected train, val or test",
@@ -237,6 +240,20 @@ static int add_ids(struct deposit *d, const struct row *row, uint16_t source, ui
     return rc;
 }
 
+/* What neither the row nor the options say, a pair that is known keeps: retag may have set it. */
+static int keep_known(struct deposit *d, const struct row *row, const struct clean *c,
+                      struct corpus_pair *pair, struct error *err)
+{
+    struct corpus_pair known = *pair;
+    int rc = corpus_find_pair(d->corpus, &known, c->says_language, err);
+    if (rc < 0) return rc == ERR_NOT_FOUND ? 0 : rc;
+    pair->language = known.language;
+    if (!c->says_split) pair->split = known.split;
+    if (!c->label.text) pair->label = known.label;
+    if (!row->says_weight) pair->weight = known.weight;
+    return 0;
+}
+
 static int add_pair(struct deposit *d, const struct row *row, const struct clean *c,
                     struct corpus_pair *pair, struct error *err)
 {
@@ -246,13 +263,15 @@ static int add_pair(struct deposit *d, const struct row *row, const struct clean
     if (rc < 0) return rc;
     d->result->n_captions_new += is_new;
     d->result->n_cut += c->caption.is_cut;
-    d->result->n_undetermined += !strcmp(c->language, "und");
     rc = corpus_intern(d->corpus, NAME_LANGUAGE, c->language, &pair->language, err);
     if (rc == 0 && c->label.text)
         rc = corpus_intern(d->corpus, NAME_LABEL, c->label.text, &pair->label, err);
+    if (rc == 0) rc = keep_known(d, row, c, pair, err);
     if (rc == 0)
         rc = corpus_add_pair(d->corpus, pair, row->caption, row->n_caption, &is_new, &changed, err);
     if (rc < 0) return rc;
+    d->result->n_undetermined += !strcmp(corpus_name(d->corpus, NAME_LANGUAGE, pair->language),
+                                         "und");
     d->result->n_pairs_new += is_new;
     d->result->n_pairs_changed += !is_new && changed;
     d->result->n_pairs_old += !is_new && !changed;

@@ -47,9 +47,8 @@ struct stage {
 
 struct ingest_options ingest_defaults(void)
 {
-    return (struct ingest_options){.language = "und",
-                                   .rule = caption_rule_defaults(),
-                                   .split = SPLIT_TRAIN,
+    return (struct ingest_options){.rule = caption_rule_defaults(),
+                                   .split = -1,
                                    .source = source_defaults(),
                                    .max_bad = -1,
                                    .max_bad_percent = -1,
@@ -276,7 +275,7 @@ static int check_arguments(const struct ingest_options *o, const struct source_p
         return error_set(
             err, ERR_USAGE,
             "nothing to ingest: name a manifest, a folder of pictures, or a class list");
-    if (strcmp(o->language, INGEST_DETECT) &&
+    if (o->language && strcmp(o->language, INGEST_DETECT) &&
         caption_language(o->language, tag, sizeof tag, NULL) < 0)
         return error_set(
             err, ERR_USAGE,

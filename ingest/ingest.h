@@ -9,7 +9,8 @@
  * transaction of about batch_bytes: the corpus is the same for any number of threads, and after
  * kill -9 the same command goes on. What is there already changes nothing. A bad record is
  * quarantined and counted, never stops the run. The quarantine of a source is what its last full
- * reading rejected: an earlier reject whose record is good now is taken out. Errors: ERR_BUDGET (more than max_bad rejects, or a
+ * reading rejected: an earlier reject whose record is good now is taken out. Of a pair that is known
+ * only what the row or the options say is changed, so that what `retag` set stays. Errors: ERR_BUDGET (more than max_bad rejects, or a
  * source whose every record was rejected), ERR_STOPPED; what was good up to then is committed in
  * both cases. ERR_DATA, ERR_NOT_FOUND, ERR_USAGE: a source that cannot be read at all.
  */
@@ -32,9 +33,9 @@ struct ingest_options {
     const char *const *sources; /* paths, patterns, or "-": source_expand */
     size_t n_sources;
     struct source_options source;
-    const char *language;        /* of captions that name none; "und" by default, or INGEST_DETECT */
+    const char *language;        /* of captions that name none, or INGEST_DETECT; NULL: und */
     struct caption_rule rule;    /* nfkc must be the corpus's; a new corpus takes it */
-    enum corpus_split split;     /* of rows that name none; train */
+    int split;                   /* enum corpus_split, of rows that name none; -1: train */
     /* pairs and ids are filed under it; NULL: the last part of each source's path */
     const char *source_name;
     bool no_images;              /* register images by their declared id, without bytes */

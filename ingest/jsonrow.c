@@ -83,6 +83,7 @@ static bool read_weight(struct jsonrow *j, const struct fields *fields)
     const struct json *v = member(j->object, fields, FIELD_WEIGHT, &name);
     if (json_is_null(v)) return true;
     snprintf(text, sizeof text, "%.17g", json_number(v, 0));
+    j->row.says_weight = true;
     return json_is_number(v) && row_weight(text, &j->row.weight) == 0;
 }
 

@@ -25,6 +25,7 @@ struct row {
     const char *label;     /* NULL or "": none */
     const char *split;     /* NULL or "": the default */
     double weight;         /* 1 when not given */
+    bool says_weight;
     uint64_t line;         /* 1-based, where the record starts; 0: the source has no lines */
     uint64_t byte_offset;  /* of that line, or of the member's header */
     const char *member;    /* of a tar, where the record stands; NULL: none */

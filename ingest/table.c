@@ -324,7 +324,8 @@ int table_next(struct table *t, struct row *row, struct error *err)
     row->label = field(t, FIELD_LABEL);
     row->split = field(t, FIELD_SPLIT);
     const char *weight = field(t, FIELD_WEIGHT);
-    if (weight && *weight && row_weight(weight, &row->weight) < 0) {
+    row->says_weight = weight && *weight;
+    if (row->says_weight && row_weight(weight, &row->weight) < 0) {
         snprintf(t->message, sizeof t->message, "the weight '%.100s' is no number above 0", weight);
         reject(t, row, "bad-weight");
     }

@@ -95,6 +95,7 @@ enum { ID, MEMBER, LANG, LABEL, SPLIT, CAPTION, N_STRINGS };
 struct waiting {
     uint64_t byte_offset;
     double weight;
+    bool says_weight;
     uint32_t n[N_STRINGS];
 };
 
@@ -103,7 +104,7 @@ static int wait_for(struct webdataset *w, const struct row *row, struct error *e
 {
     const char *strings[N_STRINGS] = {row->id,    row->member, row->lang,
                                       row->label, row->split,  row->caption};
-    struct waiting kept = {row->byte_offset, row->weight, {0}};
+    struct waiting kept = {row->byte_offset, row->weight, row->says_weight, {0}};
     int rc = w->waiting ? 0 : scrap_open(&w->waiting, "captions apart from their pictures", err);
     if (rc < 0) return rc;
     for (int i = 0; i < N_STRINGS; i++) {
@@ -155,6 +156,7 @@ static int next_waited(struct webdataset *w, struct row *row, struct error *err)
                         .label = strings[LABEL],
                         .split = strings[SPLIT],
                         .weight = kept.weight,
+                        .says_weight = kept.says_weight,
                         .caption = strings[CAPTION],
                         .n_caption = kept.n[CAPTION]};
     return 1;

@@ -176,6 +176,10 @@ int corpus_image_bytes(struct corpus *c, uint32_t number, const uint8_t **bytes,
 /* Normalised text; borrowed, not NUL-terminated. key (32 bytes) may be NULL. */
 int corpus_caption_text(struct corpus *c, uint32_t number, const char **text, size_t *n,
                         uint8_t *key, struct error *err) MUST_CHECK;
+/* The pair of pair->image, caption and source, in pair->language or (in_language false) in any; fills the
+ * rest of *pair. ERR_NOT_FOUND when there is none. */
+int corpus_find_pair(struct corpus *c, struct corpus_pair *pair, bool in_language,
+                     struct error *err) MUST_CHECK;
 /* All pairs, in order of (image, caption, language, source); owned: memory_free. */
 int corpus_pairs(struct corpus *c, struct corpus_pair **pairs, size_t *n, struct error *err) MUST_CHECK;
 

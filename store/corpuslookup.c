@@ -181,6 +181,32 @@ int corpus_caption_text(struct corpus *c, uint32_t number, const char **text, si
     return 0;
 }
 
+int corpus_find_pair(struct corpus *c, struct corpus_pair *pair, bool in_language,
+                     struct error *err)
+{
+    struct kv_cursor *cur = NULL;
+    struct kv_bytes key, value, body, original;
+    struct corpus_pair p;
+    uint8_t prefix[8];
+    bool found = false;
+    bytes_put_key_u32(bytes_put_key_u32(prefix, pair->image), pair->caption);
+    pthread_mutex_lock(&c->lock);
+    int rc = record_snapshot(c, err);
+    if (rc == 0) rc = kv_cursor_open(c->txn, TABLE_PAIRS, &cur, err);
+    if (rc == 0) rc = kv_cursor_seek(cur, prefix, sizeof prefix, &key, &value, err);
+    for (; rc > 0 && !found; rc = found ? 0 : kv_cursor_next(cur, &key, &value, err)) {
+        if (key.n < sizeof prefix || memcmp(key.bytes, prefix, sizeof prefix)) break;
+        rc = record_check(c, TABLE_PAIRS, key, value, &body, err);
+        if (rc == 0) rc = record_decode_pair(c, key, body, &p, &original, err);
+        if (rc < 0) break;
+        found = p.source == pair->source && (!in_language || p.language == pair->language);
+    }
+    kv_cursor_close(cur);
+    pthread_mutex_unlock(&c->lock);
+    if (found) *pair = p;
+    return rc < 0 ? rc : found ? 0 : ERR_NOT_FOUND;
+}
+
 int corpus_pairs(struct corpus *c, struct corpus_pair **pairs, size_t *n, struct error *err)
 {
     struct kv_cursor *cur = NULL;

@@ -99,6 +99,15 @@ counted "the same pictures in both" "several splits: 6 train, 0 val, 6 test"
 succeed "retag --assign-splits" clip retag "$tmp/q" --assign-splits 50/0/50
 succeed "stat --leaks" clip stat "$tmp/q" --leaks
 counted "mends it" "several splits: 0 train, 0 val, 0 test"
+succeed "retag to another language and weight" clip retag "$tmp/q" --where source=q.tsv --set-lang de --set-weight 2
+sed 's/\ten$/\t/' "$tmp/q.tsv" >"$tmp/q2.tsv"; mv "$tmp/q2.tsv" "$tmp/q.tsv"
+./clipstill dump "$tmp/q" >"$tmp/dump.before"
+succeed "the source again" clip ingest "$tmp/q" "$tmp/q.tsv" --map caption=title
+counted "changes nothing that it does not say" "0 new pairs \(7 known, 0 changed\)"
+./clipstill dump "$tmp/q" >"$tmp/dump.after"
+same "and the dump is the same" "$tmp/dump.before" "$tmp/dump.after"
+succeed "what it says, it changes" clip ingest "$tmp/q" "$tmp/q.tsv" --map caption=title --split val
+counted "the split that was named" "0 new pairs \([0-9]+ known, [1-7] changed\)"
 expect "retag without a change" 2 "nothing to change was named" clip retag "$tmp/q"
 expect "retag of no language" 1 "lang=xx: the corpus has none; it has: en" clip retag "$tmp/q" --where lang=xx --set-lang de
 expect "retag of no cache" 1 "there is no corpus here" clip retag "$tmp/absent" --set-lang de
