@@ -1,4 +1,4 @@
-/* What salvage.c, corpussalvage.c and featureset_salvage.c share: records found, the child that reads
+/* What salvage.c, corpussalvage.c, corpusrescue.c and featureset_salvage.c share: records found, the child that reads
  * the damaged file, the exchange. Nobody else includes this. */
 #ifndef STORE_SALVAGE_INSIDE_H
 #define STORE_SALVAGE_INSIDE_H

@@ -3,7 +3,7 @@
  * invented, nothing is there twice, nothing that was taken back returns), and the same rows and
  * vectors, added again, make the old dump.
  *
- * covers: corpussalvage featureset_salvage
+ * covers: corpusrescue corpussalvage featureset_salvage
  */
 #include "store/salvage.h"
 
