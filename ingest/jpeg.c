@@ -169,11 +169,13 @@ static bool read_header(struct decoder *d)
     }
 }
 
-/* 1, 2, 4 or 8: the most by which the longer side can be divided and still be twice the target. */
+/* 1, 2, 4 or 8: the most by which the longer side can be divided and still be twice the target; a
+ * picture that is no longer than the target is only looked at. */
 static unsigned divisor_for(const struct jpeghead *head, uint32_t target_side_px)
 {
     uint32_t longer = head->width_px > head->height_px ? head->width_px : head->height_px;
     unsigned by = 1;
+    if (target_side_px && longer <= target_side_px) target_side_px = PICTURE_LOOK_PX;
     while (target_side_px && by < 8 && longer / (2 * by) >= 2 * (uint64_t)target_side_px) by *= 2;
     return by;
 }

@@ -63,8 +63,11 @@ struct picture {
  * apply_orientation false: as stored (Hugging Face processors without a loader). */
 int picture_decode(const void *bytes, size_t n, const struct picture_limits *limits,
                    bool apply_orientation, struct picture *p, struct error *err) MUST_CHECK;
-/* For pictures that are to be made smaller: not turned, and a JPEG may come out shrunk to 1/2, 1/4 or 1/8,
- * as long as its longer side keeps twice the target. All of the file is read and judged all the same. */
+/* For pictures that are judged whole and then made smaller, or only looked at: not turned, and a JPEG may
+ * come out shrunk to 1/2, 1/4 or 1/8, as long as its longer side keeps twice the target; where the
+ * picture is no longer than the target, twice PICTURE_LOOK_PX. All of the file is read and judged all
+ * the same: what is left out, transforms and upsampling, cannot fail. */
+#define PICTURE_LOOK_PX 64
 int picture_decode_towards(const void *bytes, size_t n, const struct picture_limits *limits,
                            uint32_t target_side_px, struct picture *p,
                            struct error *err) MUST_CHECK;

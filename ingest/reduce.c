@@ -101,7 +101,8 @@ int reducer_run(struct reducer *r, const void *bytes, size_t n, const struct pic
                 uint32_t max_side_px, struct reduced *out, struct error *err)
 {
     struct picture *p = &r->picture;
-    int rc = picture_decode_towards(bytes, n, limits, max_side_px, p, err);
+    int rc = picture_decode_towards(bytes, n, limits, max_side_px ? max_side_px : UINT32_MAX, p,
+                                    err);
     *out = (struct reduced){.format = p->format,
                             .orientation = p->orientation,
                             .has_icc = p->has_icc,

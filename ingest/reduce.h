@@ -36,7 +36,7 @@ struct reduced {
     bool has_icc;
     uint32_t n_warnings;
     const char *reason; /* set on ERR_DATA, see picture.h; static */
-    struct likeness likeness;     /* of the decoded pixels, upright */
+    struct likeness likeness;     /* of the pixels as they were decoded, perhaps shrunk; upright */
     /* the picture as made; NULL and the sides above when it was small enough */
     uint8_t *bytes; /* owned: reduced_release */
     size_t n;
