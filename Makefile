@@ -151,7 +151,7 @@ test: deps ## build and run all tests
 run-tests: clipstill $(test_bin) $(fuzz_bin) $(readers)
 	@tests/run.sh 240 $(sort $(test_bin)) $(fuzz_runs) "bash tests/layers.sh --self-test" tests/format.sh $(wildcard tests/cli_*.sh)
 
-test-long: deps ## soaks: kill -9 at random, full disks (minutes)
+test-long: deps ## soaks: kill -9 at random (KILLS=200), full disks, power losses, a million records
 	@$(MAKE) --no-print-directory -j$(jobs) clipstill
 	@tests/run.sh 1800 $(wildcard tests/long_*.sh)
 
