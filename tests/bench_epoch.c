@@ -168,8 +168,9 @@ static void bench_shuffle(struct featureset *fs)
         {.name = "f32, in order", .work = peer_gb, .peer = &lmdb, .ask = "order"}};
     bench_table("shuffled epoch of q1e-4, GB of f32, two threads   goal >= 2", "GB/s", e, 5, 3);
     printf("  anonymous memory: %.1f MB beside the caller's buffers\n", r.anonymous);
+    fflush(stdout);
+    bench_peer_close(&lmdb); /* the later one first: it holds a copy of the other's pipe */
     bench_peer_close(&npy);
-    bench_peer_close(&lmdb);
 }
 
 static void bench_one(const char *name, enum codec_storage storage, const char *goal)
@@ -192,6 +193,7 @@ static void bench_one(const char *name, enum codec_storage storage, const char *
     qsort(us, GETS, sizeof *us, bench_by_value);
     printf("  %-10s %6.0f us, 99 of 100 within %.0f us   goal < %s\n", name, us[GETS / 2],
            us[GETS * 99 / 100], goal);
+    fflush(stdout);
     featureset_cursor_free(cur);
     featureset_close(fs);
 }
