@@ -26,23 +26,20 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "store/file.h"
 #include "store/kvlog.h"
+#include "store/kvplace.h"
 #include "store/lock.h"
 #include "store/memory.h"
 
 #define DATA_FILE      "data.mdb"
 #define MAX_TABLES     16
 #define MAX_READERS    510
-#define READERS_BYTES  32768                /* at least what LMDB needs for MAX_READERS */
 #define ROOM           ((uint64_t)64 << 30) /* address space mapped beyond the data */
-#define LEAST_ROOM     ((uint64_t)1 << 20)
 #define PLENTY         ((uint64_t)16 << 30) /* no batch fills so much room */
 #define PAGES_A_CHANGE 4                    /* at most, besides a value's own: see reach() */
 #define DISK_SLACK     ((uint64_t)1 << 20)  /* bytes left free on the disk by a commit */
@@ -81,11 +78,10 @@ struct kv_cursor {
 static pthread_mutex_t guard =
     PTHREAD_MUTEX_INITIALIZER; /* environments, and the counters in each */
 static struct kv *environments;
-static bool network_is_allowed;
 
 void kv_allow_network(void)
 {
-    network_is_allowed = true;
+    kvplace_allow_network();
 }
 
 static int fail(const char *folder, const char *what, int rc, struct error *err)
@@ -115,31 +111,6 @@ static int fail(const char *folder, const char *what, int rc, struct error *err)
     if (rc <= 0) return error_set(err, ERR_IO, "%s: %s: %s", folder, what, why);
     errno = rc;
     return error_errno(err, "%s: %s", folder, what);
-}
-
-/* Maps and locks of several machines do not see each other. */
-static int refuse_network(const char *folder, struct error *err)
-{
-    static const struct {
-        unsigned long magic;
-        const char *name;
-    } networks[] = {
-        {0x6969, "NFS"},        {0xff534d42, "CIFS"}, {0xfe534d42, "SMB2"},   {0x517b, "SMB"},
-        {0x01021997, "9P"},     {0x5346414f, "AFS"},  {0x73757245, "Coda"},   {0x00c36400, "Ceph"},
-        {0x0bd00bd0, "Lustre"}, {0x47504653, "GPFS"}, {0x19830326, "BeeGFS"},
-    };
-    struct statfs s;
-    if (network_is_allowed) return 0;
-    if (statfs(folder, &s) < 0) return error_errno(err, "%s", folder);
-    for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
-        if (((unsigned long)s.f_type & 0xffffffff) == networks[i].magic)
-            return error_set(
-                err, ERR_USAGE,
-                "%s: lies on a network file system (%s), on which a memory-mapped "
-                "store is not safe; use a local disk, or --force where no other machine "
-                "opens it",
-                folder, networks[i].name);
-    return 0;
 }
 
 /* A handle of this process on the same data file, or NULL. Under guard. */
@@ -187,30 +158,10 @@ static int check_length(struct kv *kv, struct error *err)
         kv->folder, (unsigned long long)claimed, (unsigned long long)found);
 }
 
-/* Whether a map of `want` bytes can take the place of one of `have`. */
-static bool can_map(uint64_t have, uint64_t want)
-{
-    if (want <= have) return true;
-    if (want - have > SIZE_MAX / 2) return false;
-    void *p = mmap(NULL, want - have, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-                   0);
-    if (p == MAP_FAILED) return false;
-    munmap(p, want - have);
-    return true;
-}
-
-/* The size of a map for `bytes` and `room` beyond them, instead of one of `have` bytes: with less
- * room where the address space is short, so that as much as the room stays for everything else. */
-static uint64_t with_room(uint64_t have, uint64_t bytes, uint64_t room)
-{
-    while (room > LEAST_ROOM && !can_map(have, bytes + 2 * room)) room /= 2;
-    return bytes + room;
-}
-
 /* mdb_env_set_mapsize, which must not fail. No transaction is open. */
 static int set_map(struct kv *kv, uint64_t bytes)
 {
-    return can_map(kv_map_bytes(kv), bytes) ? mdb_env_set_mapsize(kv->env, bytes) : ENOMEM;
+    return kvplace_can_map(kv_map_bytes(kv), bytes) ? mdb_env_set_mapsize(kv->env, bytes) : ENOMEM;
 }
 
 /* Before a writing transaction: a larger map where it can be had. Says whether the map may fill all
@@ -219,7 +170,7 @@ static bool make_room(struct kv *kv)
 {
     uint64_t used = head_bytes(kv, NULL), map = kv_map_bytes(kv);
     if (map - used < kv->room / 2) {
-        uint64_t larger = with_room(map, used, kv->room);
+        uint64_t larger = kvplace_with_room(map, used, kv->room);
         if (larger > map && set_map(kv, larger) == 0) map = larger;
     }
     return map - used < PLENTY;
@@ -254,27 +205,6 @@ static int trim(struct kv *kv, struct error *err)
     if (ftruncate(fd, (off_t)head_bytes(kv, NULL)) < 0)
         return error_errno(err, "%s/" DATA_FILE ": setting its length", kv->folder);
     return 0;
-}
-
-/* What else may be wrong with the file is LMDB's to say. */
-static int reserve_readers(const char *where, const char *folder, struct error *err)
-{
-    struct stat st;
-    int rc = 0;
-    char *path = file_join(where, "lock.mdb", err);
-    if (!path) return ERR_NOMEM;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (fd < 0 && errno == EACCES)
-        rc = error_errno(err,
-                         "%s/lock.mdb: readers too enter themselves here and need the right to "
-                         "write; use a copy of the cache",
-                         folder);
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_blocks * 512 < READERS_BYTES &&
-        fallocate(fd, 0, 0, READERS_BYTES) < 0 && (errno == ENOSPC || errno == EDQUOT))
-        rc = error_errno(err, "%s/lock.mdb: making room for readers", folder);
-    if (fd >= 0) close(fd);
-    memory_free(path);
-    return rc;
 }
 
 /* mdb_env_open of the folder `where` with a map of `map_bytes`. Leaves env NULL on failure. */
@@ -328,30 +258,10 @@ static void kv_free(struct kv *kv)
     memory_free(kv);
 }
 
-/* A data file that holds no commit: one or two pages, each of them an empty head or zeros. It is what a
- * power loss leaves of a store whose making had begun. */
-static bool was_never_made(const char *data_path)
-{
-    enum { PAGE = 4096, MAGIC_AT = 16, TXNID_AT = 144 };
-    static const uint8_t magic[4] = {0xde, 0xc0, 0xef, 0xbe}, nothing[PAGE];
-    uint8_t pages[2 * PAGE + 1];
-    int fd = open(data_path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : pread(fd, pages, sizeof pages, 0);
-    if (fd >= 0) close(fd);
-    if (n <= 0 || n > 2 * PAGE || n % PAGE) return false;
-    for (ssize_t at = 0; at < n; at += PAGE) {
-        const uint8_t *page = pages + at;
-        bool is_first_head = !memcmp(page + MAGIC_AT, magic, sizeof magic) &&
-                             !memcmp(page + TXNID_AT, nothing, 8);
-        if (!is_first_head && memcmp(page, nothing, PAGE)) return false;
-    }
-    return true;
-}
-
 /* Opens kv->env, checked, with its tables. where, data_path: kv->folder and its data file, pinned. */
 static int open_checked(struct kv *kv, const char *where, const char *data_path, struct error *err)
 {
-    if (was_never_made(data_path)) {
+    if (kvplace_was_never_made(data_path)) {
         if (kv->mode == KV_READ)
             return error_set(err, ERR_NOT_FOUND, "%s: there is no store here yet", kv->folder);
         unlink(data_path);
@@ -361,7 +271,7 @@ static int open_checked(struct kv *kv, const char *where, const char *data_path,
         return error_set(err, ERR_CORRUPT,
                          "%s/" DATA_FILE ": is cut off: %llu bytes are less than its head",
                          kv->folder, (unsigned long long)size);
-    int mdb_rc = open_environment(kv, where, with_room(0, size, kv->room));
+    int mdb_rc = open_environment(kv, where, kvplace_with_room(0, size, kv->room));
     if (mdb_rc && kv->mode != KV_READ && size == 0)
         unlink(data_path); /* half a head, of a full disk: it would look like a cut file */
     if (mdb_rc == 0 && size == 0) mdb_rc = mdb_env_sync(kv->env, 1); /* heads, before any page */
@@ -379,14 +289,6 @@ static int open_checked(struct kv *kv, const char *where, const char *data_path,
     kv->device = st.st_dev;
     kv->inode = st.st_ino;
     return 0;
-}
-
-/* Whether the folder's name leads elsewhere than to the folder open at fd: it was exchanged meanwhile. */
-static bool has_moved(const char *folder, int fd)
-{
-    struct stat then, now;
-    return fd >= 0 && fstat(fd, &then) == 0 && stat(folder, &now) == 0 &&
-           (then.st_ino != now.st_ino || then.st_dev != now.st_dev);
 }
 
 /* Opens the folder, which may be exchanged for another at any moment: *moved then, and nothing is
@@ -410,8 +312,8 @@ static int open_once(struct kv **out, const char *folder, const struct kv_config
         rc = error_errno(err, "%s: a store is opened through /proc, which is not there", where);
     if (rc == 0 && config->mode == KV_READ && file_size(data_path) == 0)
         rc = error_set(err, ERR_NOT_FOUND, "%s: there is no store here", folder);
-    if (rc == 0) rc = refuse_network(folder, err);
-    if (rc == 0) rc = reserve_readers(where, folder, err);
+    if (rc == 0) rc = kvplace_refuse_network(folder, err);
+    if (rc == 0) rc = kvplace_reserve_readers(where, folder, err);
     if (rc < 0) goto done;
     struct kv *other = already_open(data_path);
     if (other) {
@@ -432,14 +334,14 @@ static int open_once(struct kv **out, const char *folder, const struct kv_config
     kv->room = config->room_bytes ? config->room_bytes : ROOM;
     if (kv->mode != KV_READ) rc = lock_take(&kv->lock, folder, err);
     if (rc == 0) rc = open_checked(kv, where, data_path, err);
-    *moved = has_moved(folder, place);
+    *moved = kvplace_has_moved(folder, place);
     if (rc < 0 || *moved) goto done;
     kv->next = environments;
     environments = kv;
     *out = kv;
     kv = NULL;
 done:
-    *moved = *moved || (rc < 0 && has_moved(folder, place));
+    *moved = *moved || (rc < 0 && kvplace_has_moved(folder, place));
     if (kv) kv_free(kv);
     if (place >= 0) close(place);
     return rc;
@@ -510,7 +412,7 @@ static int begin(struct kv *kv, unsigned flags, MDB_txn **txn, struct error *err
 {
     int rc = mdb_txn_begin(kv->env, NULL, flags, txn);
     if (rc == MDB_MAP_RESIZED && kv->n_reading == 0 && !kv->is_writing) {
-        rc = set_map(kv, with_room(kv_map_bytes(kv), head_bytes(kv, NULL), kv->room));
+        rc = set_map(kv, kvplace_with_room(kv_map_bytes(kv), head_bytes(kv, NULL), kv->room));
         if (!rc) rc = mdb_txn_begin(kv->env, NULL, flags, txn);
     }
     return rc ? fail(kv->folder, "beginning a transaction", rc, err) : 0;
@@ -600,7 +502,7 @@ static int grow_and_replay(struct kv_txn *t, struct error *err)
         if (t->txn) mdb_txn_abort(t->txn);
         t->txn = NULL;
         uint64_t map = kv_map_bytes(kv);
-        rc = set_map(kv, with_room(map, map, map));
+        rc = set_map(kv, kvplace_with_room(map, map, map));
         if (!rc) rc = mdb_txn_begin(kv->env, NULL, 0, &t->txn);
         struct kvlog_entry e;
         for (size_t at = 0; !rc && kvlog_next(&kv->log, &at, &e);) rc = apply(t, &e);

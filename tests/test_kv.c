@@ -1,6 +1,6 @@
 /* Tables over LMDB: growth in mid batch, readers in other processes, refusals.
  *
- * covers: kvlog
+ * covers: kvlog kvplace
  */
 #include "store/kv.h"
 
