@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -18,7 +19,7 @@
 #define LINK_NAME "current"
 #define NEW_LINK  ".new-current"
 #define NEW       ".new-"
-#define MAX_TRIES 100 /* of finding a moment; and of names in a second */
+#define MAX_TRIES 100 /* of finding a moment */
 
 /* One moment of a cache. */
 struct moment {
@@ -127,22 +128,25 @@ static int copy_all(struct moment *m, const char *made, const struct report *rep
     return rc;
 }
 
-/* A name of now that is free in dest. */
+/* A name of now behind all that were given in this second, also where earlier ones are gone again. */
 static int choose_name(const char *dest, char name[40], struct error *err)
 {
+    char **names = NULL;
+    size_t n_names = 0;
+    unsigned last = 0;
     time_t now = time(NULL);
     struct tm tm;
     gmtime_r(&now, &tm);
     size_t n = strftime(name, 40, "%Y%m%dT%H%M%SZ", &tm);
-    for (int i = 1; i <= MAX_TRIES; i++) {
-        if (i > 1) snprintf(name + n, 40 - n, "-%03d", i);
-        char *path = file_join(dest, name, err);
-        bool is_free = path && !file_exists(path);
-        if (!path) return ERR_NOMEM;
-        memory_free(path);
-        if (is_free) return 0;
+    int rc = file_list(dest, &names, &n_names, err);
+    for (size_t i = 0; rc == 0 && i < n_names; i++) {
+        if (strncmp(names[i], name, n)) continue;
+        unsigned number = names[i][n] == '-' ? (unsigned)strtoul(names[i] + n + 1, NULL, 10) : 1;
+        if (number > last) last = number;
     }
-    return error_set(err, ERR_EXISTS, "%s: no free name for a snapshot of %s", dest, name);
+    memory_free(names);
+    if (last) snprintf(name + n, 40 - n, "-%03u", last + 1);
+    return rc;
 }
 
 static bool is_snapshot(const char *name)
@@ -194,15 +198,17 @@ static int check_link(const char *dest, struct error *err)
     return rc;
 }
 
-/* All but the newest `keep`; the new one is the newest and what the link leads to. */
-static int remove_older(const char *dest, uint64_t keep, uint64_t *n_removed, struct error *err)
+/* All but the newest `keep`, the new one among them, whatever the clock made of its name: it is what
+ * the link leads to. */
+static int remove_older(const char *dest, const char *new, uint64_t keep, uint64_t *n_removed,
+                        struct error *err)
 {
     char **names = NULL;
     size_t n = 0;
-    uint64_t n_seen = 0;
+    uint64_t n_seen = 1; /* the new one */
     int rc = file_list(dest, &names, &n, err);
     for (size_t i = n; rc == 0 && i-- > 0;) {
-        if (!is_snapshot(names[i]) || ++n_seen <= keep) continue;
+        if (!is_snapshot(names[i]) || !strcmp(names[i], new) || ++n_seen <= keep) continue;
         char *path = file_join(dest, names[i], err);
         rc = path ? file_remove_folder(path, err) : ERR_NOMEM;
         *n_removed += rc == 0;
@@ -245,7 +251,7 @@ int snapshot_publish(const char *cache, const char *dest, uint64_t keep,
     if (rc == 0) rc = check_link(dest, err);
     if (rc == 0) rc = sweep(dest, err);
     if (rc == 0) rc = publish(&m, dest, report, r, err);
-    if (rc == 0 && keep) rc = remove_older(dest, keep, &r->n_removed, err);
+    if (rc == 0 && keep) rc = remove_older(dest, r->name, keep, &r->n_removed, err);
     lock_release(lock);
     let_go(&m);
     return rc;

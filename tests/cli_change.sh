@@ -152,6 +152,15 @@ dump "$c" "$tmp/a.txt"; dump "$tmp/snap/current" "$tmp/b.txt"
 same "current leads to the newest" "$tmp/a.txt" "$tmp/b.txt"
 holds "a snapshot holds no forgotten byte, without gc" bash -c "! grep -rqaF photo_01.jpg '$tmp/snap/current/'"
 exec 9>>"$tmp/snap/writer.lock"; flock -n 9
+bad=0
+for k in 1 2 3 4 5 6 7 8; do
+    ./clipstill snapshot "$c" "$tmp/fast" --keep $((k % 2 + 1)) -q >/dev/null 2>&1 || bad=1
+    [ -e "$tmp/fast/current/corpus/data.mdb" ] || bad=1
+done
+result $bad "many snapshots in one second, names given up and given again: the link leads to the last"
+cp -r "$tmp/fast/current/" "$tmp/fast/99991231T000000Z"
+./clipstill snapshot "$c" "$tmp/fast" --keep 1 -q >/dev/null 2>&1
+holds "nor does a clock that went back take it away" test -e "$tmp/fast/current/corpus/data.mdb" -a ! -e "$tmp/fast/99991231T000000Z"
 expect "two snapshots at once" 6 "another run" clip snapshot "$c" "$tmp/snap"
 exec 9>&-
 mkdir -p "$tmp/other/current"
