@@ -109,4 +109,13 @@ stdout_has "only the new texts" "^text.final +2 vectors computed, 44 hits"
 succeed "more views" clip featurize "$c" --teacher "$t" --taps $taps --views 3 --numerics f32
 stdout_has "only the new view" "^image.final +11 vectors computed, 22 hits"
 expect "verify" 0 "" clip verify "$c"
+# --- pictures that are trained on and judged
+cp -r "$c" "$tmp/leaky"
+run ./clipstill eval "$tmp/leaky" --no-zero-shot
+holds "no leak, no warning" bash -c "! grep -q near-duplicate '$tmp/err'"
+succeed "captions of train pictures go to test" clip retag "$tmp/leaky" --where split=train --where lang=en --set-split test
+run ./clipstill eval "$tmp/leaky" --no-zero-shot
+holds "eval warns of them" grep -qE "^clipstill: 6 of [0-9]+ pictures of this split have a near-duplicate in train" "$tmp/err"
+expect "and --json counts them" 0 "near-duplicate in train" clip eval "$tmp/leaky" --no-zero-shot --json
+stdout_has "in n_leaking" '"n_leaking":6'
 finish
