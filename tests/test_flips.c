@@ -166,7 +166,9 @@ enum { SAME, REFUSED, CRASHED, HUNG, WRONG, UNSEEN, OUTCOMES };
 static const char *const words[OUTCOMES] = {"same", "refused", "crashed",
                                             "hung", "wrong",   "unseen"};
 
-/* In a child, which may die: dump, then verify; exit code: an outcome + 1, + 8 when verify found it. */
+/* In a child, which may die; a sanitizer that ends it has an exit code of its own. */
+#define EXIT_OF 100 /* and the outcome */
+
 static void judge(const struct text *right)
 {
     alarm(20);
@@ -174,7 +176,7 @@ static void judge(const struct text *right)
     struct text t = {0};
     int rc = dump(&t);
     int outcome = rc < 0 ? REFUSED : t.n == right->n && !memcmp(t.p, right->p, t.n) ? SAME : WRONG;
-    _exit(outcome + 1);
+    _exit(EXIT_OF + outcome);
 }
 
 static int run(void (*work)(const struct text *), const struct text *right)
@@ -188,7 +190,9 @@ static int run(void (*work)(const struct text *), const struct text *right)
         work(right);
     }
     while (waitpid(child, &status, 0) < 0) {}
-    if (WIFEXITED(status)) return WEXITSTATUS(status) - 1;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    if (code >= EXIT_OF) return code - EXIT_OF;
+    if (WIFEXITED(status)) return CRASHED;
     return WTERMSIG(status) == SIGALRM ? HUNG : CRASHED;
 }
 
@@ -196,7 +200,7 @@ static void find(const struct text *right)
 {
     (void)right;
     alarm(20);
-    _exit(verify() ? REFUSED + 1 : SAME + 1);
+    _exit(EXIT_OF + (verify() ? REFUSED : SAME));
 }
 
 static void flip_file(const char *name, const struct text *right)
