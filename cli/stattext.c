@@ -28,6 +28,10 @@ static int cached_tokenizer(const char *cache, char **bytes, size_t *n, int *max
         if (rc == 0) rc = featureset_tokenizer(fs, bytes, n, err);
         if (rc == 0 && *n && *max_tokens == 0)
             *max_tokens = (int)json_int(json_get(featureset_spec(fs)->replay, "max_tokens"), 0);
+        if (*n == 0) { /* a set of pictures keeps none, and gives an empty block */
+            memory_free(*bytes);
+            *bytes = NULL;
+        }
         featureset_close(fs);
     }
     memory_free(names);
