@@ -236,11 +236,12 @@ static int run(const struct command *self, struct error *err)
     struct forget *f = NULL;
     struct where where = {0};
     struct forget_result r = {0};
-    struct json *runs = NULL, *unknown = json_new_array();
+    struct json *runs = NULL, *unknown;
     if (!images.n && !captions.n && !conditions.n && !list)
         return error_set(err, ERR_USAGE,
                          "nothing to forget was named: use --image, --caption, --where or --list");
     const struct report *report = progress_start();
+    unknown = json_new_array();
     int rc = where_parse(&where, conditions.items, (size_t)conditions.n, err);
     if (rc == 0) rc = forget_open(&f, cache, dry_run, err);
     if (rc == 0) rc = name_all(f, &where, unknown, err);
