@@ -15,6 +15,7 @@
 #include "store/format.h"
 #include "store/memory.h"
 #include "tests/check.h"
+#include "tests/dumptext.h"
 
 static char cache[64];
 static struct error err;
@@ -103,24 +104,6 @@ static int ingest(int step, int batch)
     }
     corpus_close(c);
     return rc;
-}
-
-struct text {
-    char *p;
-    size_t n, capacity;
-};
-
-static int append(void *context, const char *line)
-{
-    struct text *t = context;
-    size_t n = strlen(line);
-    if (memory_grow(&t->p, &t->capacity, t->n + n + 2, 1, MEMORY_MAX_FILE, NULL) < 0)
-        return ERR_NOMEM;
-    memcpy(t->p + t->n, line, n);
-    t->p[t->n + n] = '\n';
-    t->p[t->n + n + 1] = 0;
-    t->n += n + 1;
-    return 0;
 }
 
 /* Owned; "" on failure. */

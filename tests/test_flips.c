@@ -18,6 +18,7 @@
 #include "store/memory.h"
 #include "store/file.h"
 #include "tests/check.h"
+#include "tests/dumptext.h"
 
 #define PAGE 4096
 #define DIM  16
@@ -25,29 +26,10 @@
 static struct error err;
 static char cache[64];
 
-struct text {
-    struct corpus *c; /* first, as in struct counter: key_of reads it */
-    char *p;
-    size_t n, capacity;
-};
-
 struct counter {
     struct corpus *c;
     int n;
 };
-
-static int append(void *context, const char *line)
-{
-    struct text *t = context;
-    size_t n = strlen(line);
-    if (memory_grow(&t->p, &t->capacity, t->n + n + 2, 1, MEMORY_MAX_FILE, NULL) < 0)
-        return ERR_NOMEM;
-    memcpy(t->p + t->n, line, n);
-    t->p[t->n + n] = '\n';
-    t->p[t->n + n + 1] = 0;
-    t->n += n + 1;
-    return 0;
-}
 
 static void count(void *context, const char *text)
 {
