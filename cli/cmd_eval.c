@@ -86,10 +86,13 @@ struct command cmd_eval = {
     .max_positional = 1,
     .options = options,
     .n_options = sizeof options / sizeof *options,
-    .notes = "Systems: teacher (cached features); each DIR; 'DIR > teacher' (the student's "
-             "pictures against the teacher's\n"
-             "texts) and 'teacher > DIR'. Ties count against the model. --json has n, interval and "
-             "chance of every number.",
+    .notes = "Systems: teacher (cached features), 'teacher NAME' for each further one (sets "
+             "NAME.*, on the "
+             "records it has); each\n"
+             "DIR; 'DIR > teacher' (the student's pictures against the teacher's texts) and "
+             "'teacher > DIR'. Without --model the\n"
+             "tables say in which languages the teachers are weak. Ties count against the model. "
+             "--json has n, interval and\nchance of every number.",
     .defaults = defaults,
     .run = run,
 };

@@ -7,7 +7,7 @@
 #include "featurize/featurize.h"
 
 static struct featurize_options o;
-static struct option_list taps;
+static struct option_list taps, languages;
 static const char *numerics;
 static int n_views;
 static bool no_orientation;
@@ -27,6 +27,9 @@ static const struct option options[] = {
      NULL, &o.store},
     {"prefix", 0, OPTION_STRING, "NAME", "sets are named NAME.TAP: for a second teacher", 0, 0,
      NULL, &o.prefix},
+    {"lang", 0, OPTION_LIST, "TAG",
+     "captions and class prompts in these languages only: each teacher its own", 0, 0, NULL,
+     &languages},
     {"max-tokens", 0, OPTION_INT, "N", "texts are cut here; 0 = the teacher's own limit", 0,
      1000000, NULL, &o.max_tokens},
     {"no-exif", 0, OPTION_FLAG, NULL, "do not turn pictures upright by EXIF", 0, 0, NULL,
@@ -81,6 +84,10 @@ static int run(const struct command *self, struct error *err)
     if (taps.n) {
         o.taps = taps.items;
         o.n_taps = (size_t)taps.n;
+    }
+    if (languages.n) {
+        o.languages = languages.items;
+        o.n_languages = (size_t)languages.n;
     }
     o.n_views = (uint32_t)n_views;
     o.apply_orientation = !no_orientation;

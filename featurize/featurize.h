@@ -44,6 +44,8 @@ struct featurize_options {
      * recorded in the set */
     bool accept_numerics;
     const char *prefix;            /* of set names, for a second teacher; NULL: none */
+    const char *const *languages;  /* captions of these alone (featurize/route.h); NULL: all */
+    size_t n_languages;
     int max_tokens;                /* texts are cut here; 0: the teacher's own limit */
     bool apply_orientation;        /* turn pictures upright by EXIF; true */
     bool dry_run;                  /* count and estimate, write nothing */

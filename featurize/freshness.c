@@ -56,17 +56,11 @@ static bool is_imported(const struct featureset_spec *spec)
     return !json_get(spec->fingerprint, "weights");
 }
 
-/* Bytes of the name before its tap, with the dot. */
-static size_t prefix_of(const struct featureset_spec *spec)
-{
-    size_t n = strlen(spec->name), k = strlen(spec->tap);
-    return n >= k ? n - k : 0;
-}
-
 static bool has_prefix(const struct featureset_spec *spec, const char *prefix)
 {
     size_t n = strlen(prefix);
-    return prefix_of(spec) == n + 1 && !strncmp(spec->name, prefix, n) && spec->name[n] == '.';
+    return featureset_prefix(spec) == n + 1 && !strncmp(spec->name, prefix, n) &&
+           spec->name[n] == '.';
 }
 
 static int open_teacher(struct measure *m, const struct sets *s, struct error *err)
@@ -150,10 +144,10 @@ static struct json *shared_of(const struct featureset_spec *spec)
 static size_t first_alike(const struct sets *s, size_t i)
 {
     const struct featureset_spec *spec = spec_of(s, i);
-    size_t n = prefix_of(spec);
+    size_t n = featureset_prefix(spec);
     for (size_t k = 0; k < i; k++) {
         const struct featureset_spec *other = spec_of(s, k);
-        if (other->tower == spec->tower && !is_imported(other) && prefix_of(other) == n &&
+        if (other->tower == spec->tower && !is_imported(other) && featureset_prefix(other) == n &&
             !strncmp(other->name, spec->name, n))
             return k;
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "featurize/route.h"
 #include "store/memory.h"
 
 #define WINDOW 4096 /* captions: 16 blocks of 256 */
@@ -24,6 +25,7 @@ struct textpass {
     const struct report *report;
     struct runner *runner; /* made when something is missing */
     int max_tokens;
+    uint8_t *wanted; // (n_captions) by language; NULL: all
     uint32_t number[WINDOW];
     uint8_t key[WINDOW][DIGEST_BYTES];
     uint64_t missing[WINDOW];
@@ -35,12 +37,14 @@ struct textpass {
     float *out[RUNNER_MAX_TAPS]; // (WINDOW, dim)
 };
 
+/* The wanted ones. */
 static int list_captions(struct textpass *p, uint32_t first, uint32_t end, struct error *err)
 {
     int n = 0;
     for (uint32_t i = first; i < end; i++) {
         const char *text;
         size_t n_text;
+        if (p->wanted && !p->wanted[i]) continue;
         int rc = corpus_caption_text(p->corpus, i, &text, &n_text, p->key[n], err);
         if (rc == ERR_NOT_FOUND) continue;
         if (rc < 0) return rc;
@@ -193,9 +197,11 @@ int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_op
     p->model = m;
     p->report = report;
     p->max_tokens = o->max_tokens > 0 ? o->max_tokens : m->max_tokens;
-    int rc = run_windows(p, corpus_n_captions(c), err);
+    int rc = o->n_languages ? route_captions(c, o->languages, o->n_languages, &p->wanted, err) : 0;
+    if (rc == 0) rc = run_windows(p, corpus_n_captions(c), err);
     runner_close(p->runner);
     for (int k = 0; k < ts->n; k++) memory_free(p->out[k]);
+    memory_free(p->wanted);
     memory_free(p->ids);
     memory_free(p->sorted);
     memory_free(p);

@@ -197,6 +197,12 @@ int featureset_check(const struct featureset *fs, const struct json *fingerprint
                      fs->spec.name, text, fs->folder);
 }
 
+size_t featureset_prefix(const struct featureset_spec *spec)
+{
+    size_t n = strlen(spec->name), k = strlen(spec->tap);
+    return n >= k ? n - k : 0;
+}
+
 int featureset_list(const char *cache, char ***names, size_t *n, struct error *err)
 {
     *names = NULL;

@@ -160,6 +160,9 @@ int featureset_merge(struct featureset *into, struct featureset *from, bool chec
 void featureset_bytes(struct featureset *fs, uint64_t *stored, uint64_t *as_f32);
 
 /* Names of the sets of a cache, sorted; one owned block (memory_free), as file_list. */
+/* Bytes of the set's name before its tap, with the dot: what sets of one further teacher have in common;
+ * 0 for those of the first. */
+size_t featureset_prefix(const struct featureset_spec *spec);
 int featureset_list(const char *cache, char ***names, size_t *n, struct error *err) MUST_CHECK;
 
 /* The key of a record's number, false when there is none: what a set asks of its corpus. */

@@ -63,6 +63,18 @@ TEST(embedding_adds_and_survives_zero)
     CHECK(isnan(loss_embedding(1, DIM, x, target, 1, NULL)));
 }
 
+TEST(a_record_without_target_counts_nothing)
+{
+    const float y[6] = {1, 2, 2, 3, 0, 4}, want[6] = {0, 0, 0, 0.6F, 0, 0.8F};
+    float d[6] = {0};
+    CHECK(!loss_is_taught(3, want) && loss_is_taught(3, want + 3));
+    CHECK_NEAR(loss_embedding(2, 3, y, want, 1, d), 0, 1e-6);
+    CHECK_NEAR(loss_smooth_l1(2, 3, y, want, 1, 1, 3, d),
+               loss_smooth_l1(1, 3, y + 3, want + 3, 1, 1, 3, NULL), 1e-12);
+    for (int j = 0; j < 3; j++) CHECK(d[j] == 0);
+    CHECK(d[3] != 0);
+}
+
 TEST(smooth_l1_twin_and_gradient)
 {
     fill(4);

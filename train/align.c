@@ -263,7 +263,8 @@ static struct setup_options setup_of(const struct align_options *o)
                                   .seed = o->seed,
                                   .pixel_bytes = o->pixel_bytes,
                                   .numerics = o->numerics,
-                                  .no_intermediate = true};
+                                  .no_intermediate = true,
+                                  .need_primary = o->weight_similarity > 0};
 }
 
 int align_run(const struct align_options *o, const struct report *report,

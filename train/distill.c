@@ -126,14 +126,15 @@ static int step(void *context, struct loader_batch *b, struct run_values *values
     return rc;
 }
 
-/* Mean cosine to the primary teacher over split val, or accuracy when trained by label. */
+/* Mean cosine to the primary teacher over what it has of split val (the loss when it has nothing), or accuracy when
+ * trained by label. */
 static int validate(void *context, double *score, struct run_values *values, struct error *err)
 {
     struct tower_run *t = context;
     uint32_t n = loader_n(t->setup->loader, SPLIT_VAL, t->kind), index[VALIDATION_BATCH];
     if (n == 0) return 0;
     double cosine = 0, loss = 0;
-    int64_t right = 0;
+    int64_t right = 0, n_cosine = 0;
     for (uint32_t at = 0; at < n; at += VALIDATION_BATCH) {
         int k = n - at < VALIDATION_BATCH ? (int)(n - at) : VALIDATION_BATCH;
         for (int i = 0; i < k; i++) index[i] = at + (uint32_t)i;
@@ -141,12 +142,13 @@ static int validate(void *context, double *score, struct run_values *values, str
         int rc = loader_fill(t->setup->loader, SPLIT_VAL, t->kind, 0, index, k, &t->val, err);
         if (rc == 0) rc = student_judge(t->setup->student, t->part, &t->val, &sums, err);
         if (rc < 0) return rc;
-        cosine += sums.cosine * k;
+        cosine += sums.cosine;
+        n_cosine += sums.n_cosine;
         right += sums.n_right;
         for (int i = 0; i < t->part->n_targets; i++) loss += sums.loss[i] * k;
     }
     run_value(values, "val_loss", loss / n);
-    *score = t->by_label ? (double)right / n : cosine / n;
+    *score = t->by_label ? (double)right / n : n_cosine ? cosine / (double)n_cosine : -loss / n;
     run_value(values, t->by_label ? "val_accuracy" : "val_cosine", *score);
     return 0;
 }

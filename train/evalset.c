@@ -36,39 +36,46 @@ static int rows_add(struct rows *r, uint32_t number, struct error *err)
     return 0;
 }
 
-static int has_feature(struct featureset *set, uint32_t number, const uint8_t key[DIGEST_BYTES],
-                       struct error *err)
+/* Does any of the sets have the record? Without sets everything counts. */
+static int has_feature(struct featureset *const *sets, int n_sets, uint32_t number,
+                       const uint8_t key[DIGEST_BYTES], struct error *err)
 {
-    uint8_t has = 1;
+    uint8_t has = n_sets == 0;
     uint8_t keys[1][DIGEST_BYTES];
-    if (!set) return 1;
     memcpy(keys[0], key, DIGEST_BYTES);
-    int rc = featureset_has(set, 0, 1, &number, (const uint8_t(*)[DIGEST_BYTES])keys, &has, err);
-    return rc < 0 ? rc : has;
+    for (int i = 0; i < n_sets && !has; i++) {
+        int rc = featureset_has(sets[i], 0, 1, &number, (const uint8_t(*)[DIGEST_BYTES])keys, &has,
+                                err);
+        if (rc < 0) return rc;
+    }
+    return has;
 }
 
-static int image_is_usable(const struct evalset *s, uint32_t number, struct error *err)
+static int image_is_usable(const struct evalset *s, const struct evalset_sets *sets,
+                           uint32_t number, struct error *err)
 {
     struct corpus_image image;
     int rc = corpus_get_image(s->corpus, number, &image, err);
-    return rc < 0 ? rc : has_feature(s->images, number, image.key, err);
+    return rc < 0 ? rc : has_feature(sets->images, sets->n_images, number, image.key, err);
 }
 
-static int caption_is_usable(const struct evalset *s, uint32_t number, struct error *err)
+static int caption_is_usable(const struct evalset *s, const struct evalset_sets *sets,
+                             uint32_t number, struct error *err)
 {
     const char *text;
     size_t n;
     uint8_t key[DIGEST_BYTES];
     int rc = corpus_caption_text(s->corpus, number, &text, &n, key, err);
-    return rc < 0 ? rc : has_feature(s->texts, number, key, err);
+    return rc < 0 ? rc : has_feature(sets->texts, sets->n_texts, number, key, err);
 }
 
 /* Remembers in `state` (0 unknown, 1 usable, 2 not) what was found for a number. */
-static int usable(const struct evalset *s, bool is_text, uint32_t number, uint8_t *state,
-                  struct error *err)
+static int usable(const struct evalset *s, const struct evalset_sets *sets, bool is_text,
+                  uint32_t number, uint8_t *state, struct error *err)
 {
     if (state[number] == 0) {
-        int rc = is_text ? caption_is_usable(s, number, err) : image_is_usable(s, number, err);
+        int rc = is_text ? caption_is_usable(s, sets, number, err)
+                         : image_is_usable(s, sets, number, err);
         if (rc < 0) return rc;
         state[number] = rc ? 1 : 2;
     }
@@ -76,16 +83,16 @@ static int usable(const struct evalset *s, bool is_text, uint32_t number, uint8_
 }
 
 /* Keeps the pairs of the split whose two ends are usable; rows in order of first use. */
-static int keep_split(struct evalset *s, enum corpus_split split, struct rows *images,
-                      struct rows *captions, uint8_t *image_state, uint8_t *caption_state,
-                      struct error *err)
+static int keep_split(struct evalset *s, const struct evalset_sets *sets, enum corpus_split split,
+                      struct rows *images, struct rows *captions, uint8_t *image_state,
+                      uint8_t *caption_state, struct error *err)
 {
     size_t n_kept = 0;
     for (size_t i = 0; i < s->n_pairs; i++) {
         struct corpus_pair p = s->pairs[i];
         if (p.split != split) continue;
-        int image_ok = usable(s, false, p.image, image_state, err);
-        int caption_ok = usable(s, true, p.caption, caption_state, err);
+        int image_ok = usable(s, sets, false, p.image, image_state, err);
+        int caption_ok = usable(s, sets, true, p.caption, caption_state, err);
         if (image_ok < 0 || caption_ok < 0) return image_ok < 0 ? image_ok : caption_ok;
         if (!image_ok || !caption_ok) {
             s->n_left_out++;
@@ -100,25 +107,27 @@ static int keep_split(struct evalset *s, enum corpus_split split, struct rows *i
     return (int)(n_kept > INT32_MAX ? INT32_MAX : n_kept);
 }
 
-static int add_train(struct evalset *s, const struct corpus_pair *all, size_t n_all,
-                     struct rows *images, uint8_t *image_state, struct error *err)
+static int add_train(struct evalset *s, const struct evalset_sets *sets,
+                     const struct corpus_pair *all, size_t n_all, struct rows *images,
+                     uint8_t *image_state, struct error *err)
 {
     for (size_t i = 0; i < n_all; i++) {
         if (all[i].split != SPLIT_TRAIN || all[i].label == CORPUS_NO_NAME) continue;
-        int ok = usable(s, false, all[i].image, image_state, err);
+        int ok = usable(s, sets, false, all[i].image, image_state, err);
         if (ok < 0 || (ok && rows_add(images, all[i].image, err) < 0))
             return ok < 0 ? ok : ERR_NOMEM;
     }
     return 0;
 }
 
-static int add_prompts(struct evalset *s, const uint32_t *prompts, size_t n_prompts,
-                       struct rows *captions, uint8_t *caption_state, struct error *err)
+static int add_prompts(struct evalset *s, const struct evalset_sets *sets, const uint32_t *prompts,
+                       size_t n_prompts, struct rows *captions, uint8_t *caption_state,
+                       struct error *err)
 {
     s->prompt_row = memory_array(n_prompts, sizeof *s->prompt_row, MEMORY_MAX_TENSOR, err);
     if (!s->prompt_row) return ERR_NOMEM;
     for (size_t i = 0; i < n_prompts; i++) {
-        int ok = usable(s, true, prompts[i], caption_state, err);
+        int ok = usable(s, sets, true, prompts[i], caption_state, err);
         if (ok < 0 || (ok && rows_add(captions, prompts[i], err) < 0))
             return ok < 0 ? ok : ERR_NOMEM;
         s->prompt_row[i] = captions->row_of[prompts[i]];
@@ -149,8 +158,8 @@ static int finish_rows(struct evalset *s, const struct corpus_pair *all, size_t 
 }
 
 int evalset_open(struct evalset **out, struct corpus *corpus, enum corpus_split split,
-                 struct featureset *image_set, struct featureset *text_set, const uint32_t *prompts,
-                 size_t n_prompts, bool with_train, struct error *err)
+                 const struct evalset_sets *sets, const uint32_t *prompts, size_t n_prompts,
+                 bool with_train, struct error *err)
 {
     int rc = ERR_NOMEM;
     struct rows images = {0}, captions = {0};
@@ -159,7 +168,7 @@ int evalset_open(struct evalset **out, struct corpus *corpus, enum corpus_split 
     size_t n_all = 0;
     struct evalset *s = memory_array(1, sizeof *s, MEMORY_MAX_SMALL, err);
     if (!s) goto done;
-    *s = (struct evalset){.corpus = corpus, .images = image_set, .texts = text_set};
+    *s = (struct evalset){.corpus = corpus};
     image_state = memory_array(corpus_n_images(corpus), 1, MEMORY_MAX_TENSOR, err);
     caption_state = memory_array(corpus_n_captions(corpus), 1, MEMORY_MAX_TENSOR, err);
     if (!image_state || !caption_state) goto done;
@@ -168,9 +177,10 @@ int evalset_open(struct evalset **out, struct corpus *corpus, enum corpus_split 
     if (rc == 0) rc = corpus_pairs(corpus, &all, &n_all, err);
     if (rc == 0) rc = corpus_pairs(corpus, &s->pairs, &s->n_pairs, err);
     if (rc < 0) goto done;
-    int n_kept = rc = keep_split(s, split, &images, &captions, image_state, caption_state, err);
-    if (rc >= 0 && with_train) rc = add_train(s, all, n_all, &images, image_state, err);
-    if (rc >= 0) rc = add_prompts(s, prompts, n_prompts, &captions, caption_state, err);
+    int n_kept = rc = keep_split(s, sets, split, &images, &captions, image_state, caption_state,
+                                 err);
+    if (rc >= 0 && with_train) rc = add_train(s, sets, all, n_all, &images, image_state, err);
+    if (rc >= 0) rc = add_prompts(s, sets, prompts, n_prompts, &captions, caption_state, err);
     if (rc >= 0) rc = finish_rows(s, all, n_all, (size_t)n_kept, &images, &captions, err);
     if (rc < 0) goto done;
     s->image = images.number;
@@ -237,24 +247,25 @@ done:
     return rc;
 }
 
-int evalset_teacher(const struct evalset *s, struct evalset_embeddings *e, struct error *err)
+int evalset_teacher(const struct evalset *s, struct featureset *images, struct featureset *texts,
+                    struct evalset_embeddings *e, struct error *err)
 {
     *e = (struct evalset_embeddings){0};
     int rc = 0;
-    if (s->images) {
-        e->dim = (int)featureset_spec(s->images)->dim;
-        rc = read_set(s, s->images, false, s->image, s->n_all_images, &e->image, err);
+    if (images) {
+        e->dim = (int)featureset_spec(images)->dim;
+        rc = read_set(s, images, false, s->image, s->n_all_images, &e->image, err);
     }
-    if (rc == 0 && s->texts) {
-        if (e->dim && e->dim != (int)featureset_spec(s->texts)->dim)
+    if (rc == 0 && texts) {
+        if (e->dim && e->dim != (int)featureset_spec(texts)->dim)
             rc = error_set(err, ERR_INCOMPATIBLE,
                            "the image set '%s' has %d values a vector, the text set '%s' has %u: "
                            "they are not of "
                            "one space; name two sets of one teacher",
-                           featureset_spec(s->images)->name, e->dim,
-                           featureset_spec(s->texts)->name, featureset_spec(s->texts)->dim);
-        e->dim = (int)featureset_spec(s->texts)->dim;
-        if (rc == 0) rc = read_set(s, s->texts, true, s->caption, s->n_all_captions, &e->text, err);
+                           featureset_spec(images)->name, e->dim, featureset_spec(texts)->name,
+                           featureset_spec(texts)->dim);
+        e->dim = (int)featureset_spec(texts)->dim;
+        if (rc == 0) rc = read_set(s, texts, true, s->caption, s->n_all_captions, &e->text, err);
     }
     if (rc < 0) evalset_release(e);
     return rc;
@@ -322,6 +333,38 @@ int evalset_student(const struct evalset *s, struct model *m, enum numerics nume
         e->text = memory_array(s->n_all_captions, row, MEMORY_MAX_TENSOR, err);
         rc = e->text ? student_texts(s, m, numerics, e->text, err) : ERR_NOMEM;
     }
+    if (rc < 0) evalset_release(e);
+    return rc;
+}
+
+/* Rows of `from` under the numbers of `to`. // *out (n_to, dim), owned; NULL of NULL */
+static int take_rows(const float *from, const uint32_t *from_number, uint32_t n_from,
+                     const uint32_t *to_number, uint32_t n_to, uint32_t n_numbers, int dim,
+                     float **out, struct error *err)
+{
+    struct rows at;
+    *out = NULL;
+    if (!from) return 0;
+    int rc = rows_open(&at, n_numbers, err);
+    size_t row = (size_t)dim * sizeof(float);
+    if (rc == 0) *out = memory_array(n_to, row, MEMORY_MAX_TENSOR, err);
+    for (uint32_t i = 0; i < n_from && *out; i++) at.row_of[from_number[i]] = i;
+    for (uint32_t i = 0; i < n_to && *out; i++)
+        memcpy(*out + (size_t)i * (size_t)dim, from + (size_t)at.row_of[to_number[i]] * (size_t)dim,
+               row);
+    memory_free(at.row_of);
+    return *out ? 0 : ERR_NOMEM;
+}
+
+int evalset_take(const struct evalset *from, const struct evalset_embeddings *all,
+                 const struct evalset *to, struct evalset_embeddings *e, struct error *err)
+{
+    *e = (struct evalset_embeddings){.dim = all->dim};
+    int rc = take_rows(all->image, from->image, from->n_all_images, to->image, to->n_all_images,
+                       corpus_n_images(to->corpus), all->dim, &e->image, err);
+    if (rc == 0)
+        rc = take_rows(all->text, from->caption, from->n_all_captions, to->caption,
+                       to->n_all_captions, corpus_n_captions(to->corpus), all->dim, &e->text, err);
     if (rc < 0) evalset_release(e);
     return rc;
 }

@@ -1,7 +1,7 @@
 /* The records of one split that every system is judged on, and each system's embeddings of them.
  *
- *     evalset_open(&s, corpus, split, image_set, text_set, prompts, n_prompts, with_train, &err);
- *     evalset_teacher(s, &e, &err);  evalset_student(s, model, numerics, &f, &err);
+ *     evalset_open(&s, corpus, split, &sets, prompts, n_prompts, with_train, &err);
+ *     evalset_teacher(s, images, texts, &e, &err);  evalset_student(s, model, numerics, &f, &err);
  *
  * Rows: pictures of the split first, then (with_train) labelled train pictures for k-NN; captions
  * of the split first, then the class prompts. Where the cache has teacher features, a record
@@ -18,9 +18,15 @@
 #include "store/corpus.h"
 #include "store/featureset.h"
 
+/* Final sets. A record counts when any of a tower's sets has it: several where
+ * captions were routed to several teachers. */
+struct evalset_sets {
+    struct featureset *const *images, *const *texts; /* borrowed */
+    int n_images, n_texts;                           /* 0: the cache has none, and every record counts */
+};
+
 struct evalset {
-    struct corpus *corpus;             /* borrowed */
-    struct featureset *images, *texts; /* borrowed; NULL when the cache has none */
+    struct corpus *corpus;               /* borrowed */
     uint32_t *image, *caption;         /* corpus numbers of the rows */
     uint32_t n_images, n_all_images;   /* of the split; with train pictures */
     uint32_t n_captions, n_all_captions; /* of the split; with prompts */
@@ -39,14 +45,19 @@ struct evalset_embeddings {
     float *text;  // (n_all_captions, dim)
 };
 
-/* prompts: corpus numbers of captions. sets may be NULL. */
+/* prompts: corpus numbers of captions. */
 int evalset_open(struct evalset **s, struct corpus *corpus, enum corpus_split split,
-                 struct featureset *images, struct featureset *texts, const uint32_t *prompts,
-                 size_t n_prompts, bool with_train, struct error *err) MUST_CHECK;
+                 const struct evalset_sets *sets, const uint32_t *prompts, size_t n_prompts,
+                 bool with_train, struct error *err) MUST_CHECK;
 void evalset_free(struct evalset *s);
-int evalset_teacher(const struct evalset *s, struct evalset_embeddings *e, struct error *err) MUST_CHECK;
+/* A teacher's cached features, which must be there for all rows; either set may be NULL. */
+int evalset_teacher(const struct evalset *s, struct featureset *images, struct featureset *texts,
+                    struct evalset_embeddings *e, struct error *err) MUST_CHECK;
 int evalset_student(const struct evalset *s, struct model *m, enum numerics numerics,
                     struct evalset_embeddings *e, struct error *err) MUST_CHECK;
+/* The rows of `to`, all of which are among those of `from`, out of embeddings of `from`. */
+int evalset_take(const struct evalset *from, const struct evalset_embeddings *all,
+                 const struct evalset *to, struct evalset_embeddings *e, struct error *err) MUST_CHECK;
 void evalset_release(struct evalset_embeddings *e);
 
 #endif

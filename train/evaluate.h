@@ -5,7 +5,8 @@
  *     o.cache = "C"; o.models = dirs; o.n_models = 2;
  *     rc = evaluate_run(&o, report, &answer, &err);         // answer: JSON, owned
  *
- * Systems: "teacher" (cached features), each student by its folder, and the crossed pairs that show
+ * Systems: "teacher" (cached features), "teacher NAME" for every further one (sets NAME.image.final and
+ * NAME.text.final; on the records that it has features of), each student by its folder, and the crossed pairs that show
  * whether it lives in the teacher's space: "DIR > teacher" (student pictures, teacher texts),
  * "teacher > DIR" (teacher pictures, student texts). Tasks: retrieval a group (train/retrieval.h),
  * zero-shot a language (train/zeroshot.h), k-NN (train/knn.h). Every number comes with n, a 95%

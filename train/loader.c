@@ -48,6 +48,7 @@ static int pin(struct loader *l, const struct loader_options *o, struct error *e
                                .text_sets = l->text_set,
                                .n_image_sets = l->n_image_sets,
                                .n_text_sets = l->n_text_sets,
+                               .need_primary = o->need_primary,
                                .languages = o->languages,
                                .n_languages = o->n_languages,
                                .source_names = o->source_names,

@@ -40,6 +40,7 @@ struct loader_options {
     uint64_t seed;
     const char *image_sets[LOADER_MAX_SETS], *text_sets[LOADER_MAX_SETS]; /* first: the primary final set */
     int n_image_sets, n_text_sets;
+    bool need_primary;     /* every record has the primary teacher's features, not only some teacher's */
     bool want_pixels;      /* false: cached features stand for the pictures (freeze-image SET) */
     int side;              /* the student's */
     const struct preprocess *preprocess; /* without an image set to replay: the student's own; NULL */
@@ -68,7 +69,7 @@ struct loader_batch {
     int n;
     uint8_t *pixels;               // (n, side, side, 3); NULL without pictures
     int32_t *ids, *offsets;        // tokens; (n + 1)
-    float *image_target[LOADER_MAX_SETS], *text_target[LOADER_MAX_SETS]; // (n, dim) unit vectors
+    float *image_target[LOADER_MAX_SETS], *text_target[LOADER_MAX_SETS]; // (n, dim) unit vectors; zeros: none
     int32_t *label;                // (n) 0..n_labels - 1 or -1
     float *weight;                 // (n) of pairs; 1 otherwise
     uint32_t *image, *caption;     // (n) numbers

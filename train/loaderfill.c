@@ -104,6 +104,26 @@ static int reserve(struct loader *l, enum loader_kind kind, struct loader_batch 
     return 0;
 }
 
+/* Row i of every set's targets. A pinned record that no teacher has features of any more was
+ * forgotten while the run goes on. */
+static int fill_targets(struct targets *const *from, struct featureset *const *sets, int n_sets,
+                        uint32_t position, uint32_t view, float *const *out, int i,
+                        struct error *err)
+{
+    bool taught = n_sets == 0;
+    for (int s = 0; s < n_sets; s++) {
+        bool has;
+        int rc = targets_get(from[s], position, view,
+                             out[s] + (size_t)i * featureset_spec(sets[s])->dim, &has, err);
+        if (rc < 0) return rc;
+        taught |= has;
+    }
+    return taught ? 0
+                  : error_set(
+                        err, ERR_NOT_FOUND, "%s of the run's pinned list has no features any more",
+                        featureset_spec(sets[0])->tower == TOWER_IMAGE ? "a picture" : "a caption");
+}
+
 static int fill_images(struct loader *l, bool train, uint32_t epoch, struct loader_batch *b,
                        struct error *err)
 {
@@ -122,12 +142,9 @@ static int fill_images(struct loader *l, bool train, uint32_t epoch, struct load
         b->label[i] = r->label;
     }
     int rc = l->pixels ? pixels_fill(l->pixels, b->n, l->want, b->pixels, err) : 0;
-    for (int s = 0; s < l->n_image_sets && rc == 0; s++) {
-        size_t dim = featureset_spec(l->image_set[s])->dim;
-        for (int i = 0; i < b->n && rc == 0; i++)
-            rc = targets_get(l->image_target[s], l->image_at[i], l->views[i],
-                             b->image_target[s] + (size_t)i * dim, err);
-    }
+    for (int i = 0; i < b->n && rc == 0; i++)
+        rc = fill_targets(l->image_target, l->image_set, l->n_image_sets, l->image_at[i],
+                          l->views[i], b->image_target, i, err);
     return rc;
 }
 
@@ -177,12 +194,9 @@ static int fill_captions(struct loader *l, bool train, uint32_t epoch, struct lo
         b->offsets[i + 1] = b->offsets[i] +
                             copy_tokens(l, at, train, epoch, b->ids + b->offsets[i]);
     }
-    for (int s = 0; s < l->n_text_sets && rc == 0; s++) {
-        size_t dim = featureset_spec(l->text_set[s])->dim;
-        for (int i = 0; i < b->n && rc == 0; i++)
-            rc = targets_get(l->text_target[s], l->caption_at[i], 0,
-                             b->text_target[s] + (size_t)i * dim, err);
-    }
+    for (int i = 0; i < b->n && rc == 0; i++)
+        rc = fill_targets(l->text_target, l->text_set, l->n_text_sets, l->caption_at[i], 0,
+                          b->text_target, i, err);
     return rc;
 }
 

@@ -21,12 +21,20 @@ static double dot(int64_t n, const float *a, const float *b)
     return sum;
 }
 
+bool loss_is_taught(int64_t dim, const float *target)
+{
+    for (int64_t j = 0; j < dim; j++)
+        if (target[j] != 0) return true; /* a NaN is none of ours to hide */
+    return false;
+}
+
 double loss_embedding(int64_t n, int64_t dim, const float *x, const float *target, double weight,
                       float *grad)
 {
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
         const float *xi = x + i * dim, *ti = target + i * dim;
+        if (!loss_is_taught(dim, ti)) continue;
         double norm = sqrt(dot(dim, xi, xi));
         if (norm == 0) {
             sum += 1;
@@ -51,6 +59,7 @@ double loss_smooth_l1(int64_t n, int64_t dim, const float *x, const float *targe
     float inverse = (float)(1 / beta), f_inverse = (float)(factor / beta);
     for (int64_t i = 0; i < n; i++) {
         const float *xi = x + i * dim, *ti = target + i * dim;
+        if (!loss_is_taught(dim, ti)) continue;
         double row = 0;
         for (int64_t j = 0; j < dim; j++) {
             float d = xi[j] - s * ti[j], a = fabsf(d);

@@ -11,8 +11,12 @@
 #ifndef TRAIN_LOSS_H
 #define TRAIN_LOSS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+/* Whether a target row teaches anything: a row of zeros stands where a set has no features of the
+ * record, and counts in no loss. */
+bool loss_is_taught(int64_t dim, const float *target);
 /* weight * sum_i (1 - cos(x_i, t_i)); t_i of unit length; equally half the squared distance of the
  * unit vectors. A zero x_i counts 1 and has no gradient. // x, target, grad: (n, dim) */
 double loss_embedding(int64_t n, int64_t dim, const float *x, const float *target, double weight,

@@ -100,8 +100,12 @@ static double loss_of(const struct micro_job *job, const struct target *t, const
     const float *want = (is_text ? b->text_target : b->image_target)[t->set] + row * job->first;
     if (t->kind == TARGET_EMBEDDING) {
         double loss = loss_embedding(job->n, t->dim, y, want, weight, grad);
-        if (!t->adapted && weight > 0)
-            job->sums->cosine += (double)job->n / b->n - loss / t->weight;
+        if (!t->adapted && weight > 0) {
+            int64_t n = 0;
+            for (int i = 0; i < job->n; i++) n += loss_is_taught(t->dim, want + i * row);
+            job->sums->cosine += (double)n - loss / weight;
+            job->sums->n_cosine += n;
+        }
         return loss;
     }
     return loss_smooth_l1((int64_t)job->n * t->cells, t->dim, y, want, sqrt((double)row), t->beta,

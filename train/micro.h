@@ -40,7 +40,8 @@ struct target {
 /* Sums over records. */
 struct micro_sums {
     double loss[MICRO_MAX_TARGETS]; /* weighted, mean over the batch */
-    double cosine;                  /* to the first embedding target that is not adapted; mean over the batch */
+    double cosine;                  /* to the embedding target that is not adapted, summed over n_cosine records */
+    int64_t n_cosine;
     int64_t n_right;                /* labels */
 };
 

@@ -54,13 +54,21 @@ static double source_factor(struct corpus *c, const struct roster_options *o, ui
     return 1;
 }
 
-/* Is the record in every set, in every view of the run? */
-static int has_all(struct featureset *const *sets, int n_sets, uint32_t n_views, uint32_t number,
-                   const uint8_t (*key)[DIGEST_BYTES], bool *yes, struct error *err)
+static bool same_teacher(struct featureset *a, struct featureset *b)
+{
+    const struct featureset_spec *x = featureset_spec(a), *y = featureset_spec(b);
+    size_t n = featureset_prefix(x);
+    return n == featureset_prefix(y) && !strncmp(x->name, y->name, n);
+}
+
+/* Is the record in every set of the teacher of sets[first], in every view of the run? */
+static int has_teacher(struct featureset *const *sets, int n_sets, int first, uint32_t n_views,
+                       uint32_t number, const uint8_t (*key)[DIGEST_BYTES], bool *yes,
+                       struct error *err)
 {
     *yes = true;
     for (int s = 0; s < n_sets && *yes; s++) {
-        for (uint32_t v = 0; v < n_views && *yes; v++) {
+        for (uint32_t v = 0; v < n_views && *yes && same_teacher(sets[first], sets[s]); v++) {
             uint8_t has = 0;
             int rc = featureset_has(sets[s], v, 1, &number, key, &has, err);
             if (rc < 0) return rc;
@@ -68,6 +76,18 @@ static int has_all(struct featureset *const *sets, int n_sets, uint32_t n_views,
         }
     }
     return 0;
+}
+
+/* Has any teacher (the first one, if only that counts) all its features of the record? */
+static int is_taught(const struct roster_options *o, struct featureset *const *sets, int n_sets,
+                     uint32_t n_views, uint32_t number, const uint8_t (*key)[DIGEST_BYTES],
+                     bool *yes, struct error *err)
+{
+    int n_first = o->need_primary && n_sets > 1 ? 1 : n_sets, rc = 0;
+    *yes = n_sets == 0;
+    for (int s = 0; s < n_first && !*yes && rc == 0; s++)
+        rc = has_teacher(sets, n_sets, s, n_views, number, key, yes, err);
+    return rc;
 }
 
 static int make_images(struct roster *r, struct corpus *c, const struct roster_options *o,
@@ -84,8 +104,8 @@ static int make_images(struct roster *r, struct corpus *c, const struct roster_o
         if (rc < 0) return rc;
         if (o->want_pixels && image.n_bytes == 0) continue;
         bool yes;
-        rc = has_all(o->image_sets, o->n_image_sets, r->n_views, i, (const uint8_t(*)[32])image.key,
-                     &yes, err);
+        rc = is_taught(o, o->image_sets, o->n_image_sets, r->n_views, i,
+                       (const uint8_t(*)[32])image.key, &yes, err);
         if (rc < 0) return rc;
         if (!yes) continue;
         struct roster_image *at = &r->images[r->n_images];
@@ -114,7 +134,8 @@ static int make_captions(struct roster *r, struct corpus *c, const struct roster
         int rc = corpus_caption_text(c, i, &text, &n_text, at->key, err);
         if (rc < 0) return rc;
         bool yes;
-        rc = has_all(o->text_sets, o->n_text_sets, 1, i, (const uint8_t(*)[32])at->key, &yes, err);
+        rc = is_taught(o, o->text_sets, o->n_text_sets, 1, i, (const uint8_t(*)[32])at->key, &yes,
+                       err);
         if (rc < 0) return rc;
         if (!yes) continue;
         at->number = i;

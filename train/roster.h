@@ -7,7 +7,8 @@
  * Images and captions stand once in a table each, ordered by number; a split lists positions in the
  * tables. An image or a caption of a train pair is train's, so that val never shows what was
  * trained on; only when no val caption is left (class prompts as captions) val keeps them all.
- * Every listed record has features in every set asked for. Links are all image-caption pairs of the
+ * Every listed record has the features of at least one teacher (all its sets asked for): captions may have been
+ * routed to teachers by language. Links are all image-caption pairs of the
  * corpus between table records, of whatever split, language and source: what must not be a
  * negative.
  */
@@ -60,6 +61,7 @@ struct roster_options {
     uint32_t n_views; /* at most; 0: all */
     struct featureset *const *image_sets, *const *text_sets;
     int n_image_sets, n_text_sets;
+    bool need_primary; /* the teacher of the first set of a tower must have the record */
     const char *const *languages;
     size_t n_languages;
     const char *const *source_names;

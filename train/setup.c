@@ -249,6 +249,7 @@ static int open_loader(struct setup *s, struct error *err)
                                .seed = o->seed,
                                .n_image_sets = s->n_image_sets,
                                .n_text_sets = s->n_text_sets,
+                               .need_primary = o->need_primary,
                                .want_pixels = m->image != NULL,
                                .side = m->image ? m->image->config.image_size : 0,
                                .preprocess = s->from_init && m->image ? &m->preprocess : NULL,

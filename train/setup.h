@@ -30,6 +30,7 @@ struct setup_options {
     bool need_text, need_image;      /* a tower even when the cache has no features for it */
     const char *freeze_image_set;    /* cached features stand for the image tower */
     bool no_intermediate;
+    bool need_primary;               /* records that only further teachers have features of are left out */
     const char *const *sets;
     size_t n_sets;
     const char *const *languages;

@@ -259,6 +259,7 @@ static void add_sums(const struct micro_sums *part, int n, struct micro_sums *su
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < MICRO_MAX_TARGETS; k++) sums->loss[k] += part[i].loss[k];
         sums->cosine += part[i].cosine;
+        sums->n_cosine += part[i].n_cosine;
         sums->n_right += part[i].n_right;
     }
 }

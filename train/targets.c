@@ -1,6 +1,7 @@
 /* Cached teacher features of a run: see the header. */
 #include "train/targets.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "store/memory.h"
@@ -19,7 +20,9 @@ static int read_one(struct targets *t, uint32_t position, uint32_t view, float *
     uint32_t number;
     const uint8_t *key;
     t->record(t->context, position, &number, &key);
-    return featureset_get(t->cursor, view, number, key, out, NULL, err);
+    int rc = featureset_get(t->cursor, view, number, key, out, NULL, err);
+    if (rc == ERR_NOT_FOUND) out[0] = NAN; /* never stored: featurize and import refuse it */
+    return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
 int targets_open(struct targets **out, struct featureset *set, uint32_t n_records, uint32_t n_views,
@@ -59,9 +62,16 @@ void targets_close(struct targets *t)
     memory_free(t);
 }
 
-int targets_get(struct targets *t, uint32_t position, uint32_t view, float *out, struct error *err)
+int targets_get(struct targets *t, uint32_t position, uint32_t view, float *out, bool *has,
+                struct error *err)
 {
-    if (!t->all) return read_one(t, position, view, out, err);
-    memcpy(out, t->all + ((uint64_t)position * t->n_views + view) * t->dim, t->dim * sizeof *out);
-    return 0;
+    int rc = 0;
+    if (t->all)
+        memcpy(out, t->all + ((uint64_t)position * t->n_views + view) * t->dim,
+               t->dim * sizeof *out);
+    else
+        rc = read_one(t, position, view, out, err);
+    *has = rc == 0 && !isnan(out[0]);
+    if (rc == 0 && !*has) memset(out, 0, t->dim * sizeof *out);
+    return rc;
 }

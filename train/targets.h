@@ -2,13 +2,14 @@
  * else from the cache.
  *
  *     targets_open(&t, set, n_records, n_views, &budget, get_key, context, &err);
- *     targets_get(t, position, view, out, &err);              // the unit vector // out: (dim)
+ *     targets_get(t, position, view, out, &has, &err);        // out: (dim)
  *
  * Threading: one caller.
  */
 #ifndef TRAIN_TARGETS_H
 #define TRAIN_TARGETS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "store/featureset.h"
@@ -23,7 +24,8 @@ int targets_open(struct targets **t, struct featureset *set, uint32_t n_records,
                  uint64_t *budget_bytes, targets_record record, const void *context,
                  struct error *err) MUST_CHECK;
 void targets_close(struct targets *t);
-int targets_get(struct targets *t, uint32_t position, uint32_t view, float *out,
+/* The unit vector; zeros and *has false when the set has none of this record. */
+int targets_get(struct targets *t, uint32_t position, uint32_t view, float *out, bool *has,
                 struct error *err) MUST_CHECK;
 
 #endif
