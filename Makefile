@@ -151,9 +151,13 @@ test: deps ## build and run all tests
 run-tests: clipstill $(test_bin) $(fuzz_bin) $(readers)
 	@tests/run.sh 240 $(sort $(test_bin)) $(fuzz_runs) "bash tests/layers.sh --self-test" tests/format.sh $(wildcard tests/cli_*.sh)
 
-test-long: deps ## soaks: kill -9 at random (KILLS=200), full disks, power losses, a million records
-	@$(MAKE) --no-print-directory -j$(jobs) clipstill
+test-long: deps ## soaks: kill -9 at random (KILLS=200), full disks, power losses, a million records, a full AltCLIP
+	@$(MAKE) --no-print-directory -j$(jobs) clipstill build/make_altclip
 	@tests/run.sh 1800 $(wildcard tests/long_*.sh)
+
+# a random AltCLIP of full size for tests and benchmarks: build/make_altclip OUT
+build/make_altclip: $(build)/tests/make_altclip
+	@cp -f $< $@
 
 corpus_obj := $(patsubst %,$(build)/samples/%.c.o,make_corpus cldr scene imagefile)
 $(build)/samples/scene.c.o: CFLAGS_ALL += -I/usr/include/freetype2
