@@ -106,7 +106,7 @@ static int run(const struct command *self, struct error *err)
     if (!model_dir || n == 0)
         return error_set(err, ERR_USAGE,
                          "embed needs --model DIR and at least one --image FILE or --text STRING");
-    rc = model_open(&m, model_dir, parts, err);
+    rc = model_open(&m, model_dir, parts | MODEL_MAPPED, err);
     if (rc < 0) goto done;
     if ((images.n && !m->image) || (texts.n && !m->text)) {
         rc = error_set(err, ERR_USAGE, "%s has no %s tower", model_dir,

@@ -157,7 +157,7 @@ int featurize_run(const char *cache, const struct featurize_options *o, const st
         goto done;
     }
     rc = corpus_open(&c, cache, CORPUS_READ, err);
-    if (rc == 0) rc = model_open(&m, o->teacher, parts, err);
+    if (rc == 0) rc = model_open(&m, o->teacher, parts | MODEL_MAPPED, err);
     if (rc == 0) rc = check_model(o, m, parts, err);
     if (rc < 0) goto done;
     m->preprocess.apply_orientation &= o->apply_orientation;

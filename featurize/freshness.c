@@ -69,7 +69,7 @@ static int open_teacher(struct measure *m, const struct sets *s, struct error *e
     for (size_t i = 0; i < s->n; i++)
         if (!is_imported(spec_of(s, i)))
             parts |= spec_of(s, i)->tower == TOWER_TEXT ? MODEL_TEXT : MODEL_IMAGE;
-    rc = model_open(&m->model, m->o->teacher, parts, err);
+    rc = model_open(&m->model, m->o->teacher, parts | MODEL_MAPPED, err);
     if (rc < 0) return rc;
     m->model->preprocess.apply_orientation &= m->o->apply_orientation;
     if (m->model->image)

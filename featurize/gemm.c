@@ -268,6 +268,10 @@ int gemm_linear(struct gemm *g, enum numerics numerics, const struct packed *pac
     if (packed && weight >= 0 && weight < packed->n && packed->numerics == numerics &&
         packed->weights[weight].data)
         pw = &packed->weights[weight];
+    if (!pw && !w)
+        return error_set(
+            err, ERR_USAGE,
+            "weights that stay in their file are to be packed for these numerics first");
     int threads = onednn_enter(), rc = ERR_NOMEM;
     size_t mark = g->o.scratch_used;
     const void *weights = pw ? pw->data : (const void *)w;

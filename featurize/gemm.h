@@ -22,13 +22,14 @@ struct gemm *gemm_new(struct error *err) MUST_CHECK;
 void gemm_free(struct gemm *g);
 bool gemm_bf16_is_fast(void);
 
-/* Packs the weights that op_linear may use, once, for numerics: 2-D tensors named *.weight that are
- * no tables (*_embedding*), 1 x 1 convolutions and patch embeddings. Others are used as they are,
- * with equal results up to rounding. Owned: packed_free. Weights must not change after. */
+/* Packs the weights that op_linear may use (param_is_linear), once, for numerics. Others are used as
+ * they are, with equal results up to rounding. Weights in a mapped file (params_map) are read one at
+ * a time and let go; tensors are shared out over threads, which changes no result. Owned:
+ * packed_free. Weights must not change after. */
 struct packed *packed_new(const struct params *p, enum numerics numerics, struct error *err) MUST_CHECK;
 void packed_free(struct packed *k);
 
-/* y = x W^T + b (b may be NULL). Uses packed[weight] when packed != NULL. A row's result depends on
+/* y = x W^T + b (b may be NULL). Uses packed[weight] when packed != NULL; w may then be NULL. A row's result depends on
  * nothing but that row. // x (M, K), w [N, K], y (M, N) */
 int gemm_linear(struct gemm *g, enum numerics numerics, const struct packed *packed, int weight,
                 int64_t m, int64_t n, int64_t k, const float *x, const float *w, const float *b,

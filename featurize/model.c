@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "featurize/runner.h"
-#include "featurize/safetensors.h"
+#include "featurize/towerload.h"
 #include "store/file.h"
 #include "store/memory.h"
 
@@ -27,43 +27,9 @@ static int code_of(const struct error *err)
     return err && err->code < 0 ? err->code : ERR_DATA;
 }
 
-static bool same_shape(const struct tensor *t, const struct param *p)
+static int read_scale(struct model *m, struct error *err)
 {
-    if (t->n_dims != p->n_dims) return false;
-    for (int i = 0; i < t->n_dims; i++)
-        if (t->shape[i] != p->shape[i]) return false;
-    return true;
-}
-
-static int load_tower(struct tower *t, const struct safetensors *s, const char *dir,
-                      struct error *err)
-{
-    for (int i = 0; i < t->params.n; i++) {
-        const struct param *p = &t->params.table[i];
-        const struct tensor *found = safetensors_find(s, p->name);
-        char want[120], have[120];
-        tensor_shape(p->n_dims, p->shape, want, sizeof want);
-        if (!found)
-            return error_set(err, ERR_DATA,
-                             "%s: tensor %s %s is missing from the weights: config.json and the "
-                             "weights belong to different models, or a shard is missing",
-                             dir, p->name, want);
-        if (!same_shape(found, p))
-            return error_set(err, ERR_DATA, "%s: tensor %s has shape %s, config.json asks for %s",
-                             dir, p->name,
-                             tensor_shape(found->n_dims, found->shape, have, sizeof have), want);
-        int rc = tensor_f32(found, params_at(&t->params, i), err);
-        if (rc < 0) {
-            error_prefix(err, "%s: ", dir);
-            return rc;
-        }
-    }
-    return 0;
-}
-
-static int read_scale(struct model *m, const struct safetensors *s, struct error *err)
-{
-    const struct tensor *t = safetensors_find(s, "logit_scale");
+    const struct tensor *t = weightfile_find(m->weights, "logit_scale");
     float log_scale = (float)json_number(json_get(m->config, "logit_scale_init_value"), 2.6592);
     if (t && t->n == 1) {
         int rc = tensor_f32(t, &log_scale, err);
@@ -76,7 +42,7 @@ static int read_scale(struct model *m, const struct safetensors *s, struct error
     return 0;
 }
 
-static int open_image(struct model *m, const struct safetensors *s, struct error *err)
+static int open_image(struct model *m, bool mapped, struct error *err)
 {
     struct tower_config c;
     int rc = tower_config_image(m->config, &c, err);
@@ -95,8 +61,7 @@ static int open_image(struct model *m, const struct safetensors *s, struct error
         return error_set(err, ERR_DATA,
                          "%s: pictures of %d pixels, but config.json's vision_config takes %d",
                          name, preprocess_side(&m->preprocess), c.image_size);
-    m->image = tower_new(&c, err);
-    return m->image ? load_tower(m->image, s, m->dir, err) : code_of(err);
+    return tower_load(&m->image, &c, m->weights, m->dir, mapped, err);
 }
 
 /* sentencepiece.bpe.model, and model_max_length of tokenizer_config.json when there is one. */
@@ -128,7 +93,7 @@ done:
     return rc;
 }
 
-static int open_text(struct model *m, const struct safetensors *s, struct error *err)
+static int open_text(struct model *m, bool mapped, struct error *err)
 {
     struct tower_config c;
     int rc = tower_config_text(m->config, &c, err);
@@ -144,8 +109,7 @@ static int open_text(struct model *m, const struct safetensors *s, struct error 
                          "%s: sentencepiece.bpe.model has %d ids, config.json's vocab_size is %d: "
                          "they belong to different models",
                          m->dir, tokenizer_vocab(m->tokenizer), c.vocab);
-    m->text = tower_new(&c, err);
-    return m->text ? load_tower(m->text, s, m->dir, err) : code_of(err);
+    return tower_load(&m->text, &c, m->weights, m->dir, mapped, err);
 }
 
 /* The parts that this folder has, of those asked for. */
@@ -159,8 +123,8 @@ static int parts_of(const struct model *m, int parts)
 
 int model_open(struct model **out, const char *dir, int parts, struct error *err)
 {
-    struct safetensors *s = NULL;
     int rc = ERR_NOMEM;
+    bool mapped = parts & MODEL_MAPPED;
     struct model *m = memory_array(1, sizeof *m, MEMORY_MAX_SMALL, err);
     if (!m) goto done;
     if (!file_is_folder(dir)) {
@@ -178,13 +142,13 @@ int model_open(struct model **out, const char *dir, int parts, struct error *err
     }
     m->is_student = !strcmp(json_text(json_get(m->config, "model_type"), ""), "clipstill");
     m->projection_dim = (int)json_int(json_get(m->config, "projection_dim"), 768);
-    rc = safetensors_open(dir, &s, err);
-    if (rc == 0) rc = read_scale(m, s, err);
+    rc = weightfile_open(dir, &m->weights, err);
+    if (rc == 0) rc = read_scale(m, err);
     parts = parts_of(m, parts);
-    if (rc == 0 && parts & MODEL_IMAGE) rc = open_image(m, s, err);
-    if (rc == 0 && parts & MODEL_TEXT) rc = open_text(m, s, err);
+    if (rc == 0 && parts & MODEL_IMAGE) rc = open_image(m, mapped, err);
+    if (rc == 0 && parts & MODEL_TEXT) rc = open_text(m, mapped, err);
+    if (rc == 0 && !mapped) weightfile_close(m->weights), m->weights = NULL;
 done:
-    safetensors_close(s);
     if (rc < 0) model_free(m), m = NULL;
     *out = m;
     return rc;
@@ -197,6 +161,7 @@ void model_free(struct model *m)
     runner_close(m->text_run.runner);
     tower_free(m->image);
     tower_free(m->text);
+    weightfile_close(m->weights);
     tokenizer_free(m->tokenizer);
     json_free(m->config);
     memory_free(m->dir);
@@ -223,17 +188,17 @@ static bool counts(const char *name, bool is_text)
 int model_weights_digest(const char *dir, bool is_text, uint8_t digest[DIGEST_BYTES],
                          struct error *err)
 {
-    struct safetensors *s = NULL;
+    struct weightfile *w = NULL;
     struct digest *d = NULL;
-    int rc = safetensors_open(dir, &s, err);
+    int rc = weightfile_open(dir, &w, err);
     if (rc < 0) return rc;
     d = digest_new(err);
     if (!d) {
-        safetensors_close(s);
+        weightfile_close(w);
         return ERR_NOMEM;
     }
     const struct tensor *t;
-    for (size_t i = 0; (t = safetensors_at(s, i)); i++) {
+    for (size_t i = 0; (t = weightfile_at(w, i)); i++) {
         if (!counts(t->name, is_text)) continue;
         char shape[200], head[600];
         tensor_shape(t->n_dims, t->shape, shape, sizeof shape);
@@ -241,8 +206,9 @@ int model_weights_digest(const char *dir, bool is_text, uint8_t digest[DIGEST_BY
                          shape);
         digest_add(d, head, (size_t)n);
         digest_add(d, t->bytes, t->n_bytes);
+        tensor_drop(t);
     }
     digest_finish(d, digest);
-    safetensors_close(s);
+    weightfile_close(w);
     return 0;
 }

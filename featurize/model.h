@@ -1,7 +1,7 @@
 /* A model's folder: a Hugging Face checkout of a teacher (model_type "altclip") or of a student
  * (model_type "clipstill").
  *
- *     model_open(&m, dir, MODEL_IMAGE | MODEL_TEXT, &err);
+ *     model_open(&m, dir, MODEL_IMAGE | MODEL_TEXT | MODEL_MAPPED, &err);
  *     tower_pack(m->image, NUMERICS_F32, &err);
  *     model_embed_images(m, ..) / tower_forward(...)
  *     model_free(m);
@@ -20,7 +20,7 @@
 #include "featurize/tokenizer.h"
 #include "featurize/tower.h"
 
-enum { MODEL_IMAGE = 1, MODEL_TEXT = 2 };
+enum { MODEL_IMAGE = 1, MODEL_TEXT = 2, MODEL_MAPPED = 4 };
 
 /* A tower ready to run, kept from one model_embed_* to the next: private to modelembed.c. */
 struct model_run {
@@ -42,10 +42,13 @@ struct model {
     float logit_scale;           /* exp(logit_scale) */
     int projection_dim;
     struct model_run image_run, text_run;
+    struct weightfile *weights;  /* MODEL_MAPPED: open for the towers' views; else NULL */
 };
 
 /* `parts`: MODEL_IMAGE | MODEL_TEXT; a student lacking a part leaves it NULL, a teacher lacking it
- * is an error. */
+ * is an error. | MODEL_MAPPED, for inference alone: towers keep views of the weight file
+ * (featurize/params.h) and must be packed (tower_pack) before they run; they cannot be trained or
+ * saved. */
 int model_open(struct model **m, const char *dir, int parts, struct error *err) MUST_CHECK;
 void model_free(struct model *m);
 /* Writes a folder (file by file atomically, model.safetensors last) from m's towers, tokenizer,

@@ -147,9 +147,11 @@ struct value *op_embed(struct exec *e, int weight, int64_t n, const int32_t *ind
     if (!index_in_range(e, w->name, index, n, 0, w->shape[0])) return NULL;
     struct value *y = exec_value(e, n, cols);
     if (!y) return NULL;
-    const float *table = weight_at(e, weight);
-    for (int64_t i = 0; i < n; i++)
-        memcpy(y->x + i * cols, table + index[i] * cols, (size_t)cols * sizeof *y->x);
+    for (int64_t i = 0; i < n; i++) {
+        float *to = y->x + i * cols;
+        const float *row = params_row(e->params, weight, index[i], to);
+        if (row != to) memcpy(to, row, (size_t)cols * sizeof *to);
+    }
     struct node *node = exec_record(e, OP_EMBED);
     if (node) {
         node->out = y;
@@ -173,9 +175,11 @@ struct value *op_add_embed(struct exec *e, struct value *x, int weight, const in
     }
     struct value *y = exec_value(e, x->rows, cols);
     if (!y) return NULL;
-    const float *table = weight_at(e, weight);
-    for (int64_t i = 0; i < x->rows; i++)
-        vec_sum_of_two((size_t)cols, x->x + i * cols, table + index[i] * cols, y->x + i * cols);
+    for (int64_t i = 0; i < x->rows; i++) {
+        float *to = y->x + i * cols;
+        vec_sum_of_two((size_t)cols, x->x + i * cols, params_row(e->params, weight, index[i], to),
+                       to);
+    }
     struct node *node = exec_record(e, OP_ADD_EMBED);
     if (node) {
         node->in[0] = x;

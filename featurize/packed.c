@@ -1,21 +1,11 @@
 /* Weights in the layout that oneDNN asks for with the largest tile of gemm.c, made once for
- * inference. */
+ * inference: layouts and room first, one after the other, then the values over threads, each
+ * reading one weight at a time from the file or the f32 block. */
 #include "featurize/packed.h"
 
-#include <string.h>
+#include <omp.h>
 
 #include "store/memory.h"
-
-/* Linear weights: matrices and 1 x 1 or patch convolutions, not tables of embeddings. */
-static bool is_linear_weight(const struct param *p)
-{
-    size_t length = strlen(p->name);
-    if (p->kind == PARAM_BUFFER || length < 7 || strcmp(p->name + length - 7, ".weight"))
-        return false;
-    if (p->n_dims == 4)
-        return strstr(p->name, "patch_embedding") || (p->shape[2] == 1 && p->shape[3] == 1);
-    return p->n_dims == 2 && !strstr(p->name, "_embedding");
-}
 
 static dnnl_status_t reorder(struct onednn *o, const dnnl_memory_desc_t *from_desc,
                              const void *from, const dnnl_memory_desc_t *to_desc, void *to)
@@ -40,45 +30,124 @@ static dnnl_status_t reorder(struct onednn *o, const dnnl_memory_desc_t *from_de
     return status;
 }
 
-static int pack_weight(struct onednn *o, enum numerics numerics, const float *w, int64_t n,
-                       int64_t k, struct packed_weight *out, struct error *err)
+/* One thread's own. */
+struct packer {
+    struct onednn o;
+    float *scratch; /* one weight as f32, where the file has it otherwise */
+    struct error error;
+    int rc;
+};
+
+static int64_t rows_of(const struct param *t)
 {
-    struct onednn_matmul tile;
-    dnnl_memory_desc_t plain;
-    dnnl_status_t status = onednn_linear_make(o, numerics, false, PACKED_TILE_ROWS, n, k, NULL,
-                                              &tile, &out->desc);
-    onednn_matmul_release(&tile);
-    if (!status) status = onednn_plain_weights(NUMERICS_F32, n, k, &plain);
-    if (!status) {
-        out->data = memory_array(1, dnnl_memory_desc_get_size(&out->desc), MEMORY_MAX_TENSOR, err);
-        if (!out->data) return ERR_NOMEM;
-        status = reorder(o, &plain, w, &out->desc, out->data);
+    return t->shape[0];
+}
+
+static int64_t cols_of(const struct param *t)
+{
+    return (int64_t)t->n / t->shape[0];
+}
+
+/* The layout of weight i, asked of oneDNN once a shape, and room for it. */
+static int make_room(struct onednn *o, struct packed *k, const struct params *p, int i,
+                     struct error *err)
+{
+    const struct param *t = &p->table[i];
+    struct packed_weight *out = &k->weights[i];
+    int64_t n = rows_of(t), cols = cols_of(t);
+    int same = 0;
+    while (same < i && !(k->weights[same].data && rows_of(&p->table[same]) == n &&
+                         cols_of(&p->table[same]) == cols))
+        same++;
+    if (same < i) {
+        out->desc = k->weights[same].desc;
+    } else {
+        struct onednn_matmul tile;
+        dnnl_status_t status = onednn_linear_make(o, k->numerics, false, PACKED_TILE_ROWS, n, cols,
+                                                  NULL, &tile, &out->desc);
+        onednn_matmul_release(&tile);
+        if (status)
+            return onednn_failed(status, err, "a layer of %lld x %lld", (long long)n,
+                                 (long long)cols);
     }
-    return status ? onednn_failed(status, err, "a layer of %lld x %lld", (long long)n, (long long)k)
-                  : 0;
+    out->data = memory_array(1, dnnl_memory_desc_get_size(&out->desc), MEMORY_MAX_TENSOR, err);
+    return out->data ? 0 : ERR_NOMEM;
+}
+
+static void pack_weight(struct packer *w, struct packed *k, const struct params *p, int i)
+{
+    const struct param *t = &p->table[i];
+    dnnl_memory_desc_t plain;
+    int threads = onednn_enter();
+    dnnl_status_t status = onednn_plain_weights(NUMERICS_F32, rows_of(t), cols_of(t), &plain);
+    if (!status)
+        status = reorder(&w->o, &plain, params_values(p, i, w->scratch), &k->weights[i].desc,
+                         k->weights[i].data);
+    onednn_leave(threads);
+    params_drop(p, i);
+    if (!status) return;
+    w->rc = onednn_failed(status, &w->error, "a layer of %lld x %lld", (long long)rows_of(t),
+                          (long long)cols_of(t));
+    error_prefix(&w->error, "%s: ", t->name);
+}
+
+static int make_packers(const struct params *p, struct packer *w, int n, struct error *err)
+{
+    size_t most = 0;
+    for (int i = 0; i < p->n; i++)
+        if (param_is_linear(&p->table[i]) && !params_at(p, i) && p->table[i].n > most)
+            most = p->table[i].n;
+    for (int i = 0; i < n; i++) {
+        int rc = onednn_open(&w[i].o, err);
+        if (rc < 0) return rc;
+        w[i].scratch = memory_array(most, sizeof *w[i].scratch, MEMORY_MAX_TENSOR, err);
+        if (!w[i].scratch) return ERR_NOMEM;
+    }
+    return 0;
+}
+
+static int pack_all(struct packed *k, const struct params *p, struct packer *w, int n_threads,
+                    struct error *err)
+{
+#pragma omp parallel for default(none) num_threads(n_threads) schedule(dynamic, 1) shared(k, p, w)
+    for (int i = 0; i < k->n; i++) {
+        struct packer *own = &w[omp_get_thread_num()];
+        if (own->rc == 0 && k->weights[i].data) pack_weight(own, k, p, i);
+    }
+    for (int i = 0; i < n_threads; i++) {
+        if (w[i].rc == 0) continue;
+        if (err) *err = w[i].error;
+        return w[i].rc;
+    }
+    return 0;
 }
 
 struct packed *packed_new(const struct params *p, enum numerics numerics, struct error *err)
 {
-    struct onednn o = {0};
-    int threads = onednn_enter(), rc = ERR_NOMEM;
+    int n_threads = omp_get_max_threads(), rc = ERR_NOMEM;
     struct packed *k = memory_array(1, sizeof *k, MEMORY_MAX_SMALL, err);
-    if (!k) goto done;
+    struct packer *packers = memory_array((uint64_t)n_threads, sizeof *packers, MEMORY_MAX_SMALL,
+                                          err);
+    if (!k || !packers) goto done;
     k->numerics = numerics;
     k->weights = memory_array((uint64_t)p->n, sizeof *k->weights, MEMORY_MAX_FILE, err);
     if (!k->weights) goto done;
     k->n = p->n;
-    rc = onednn_open(&o, err);
+    int threads = onednn_enter();
+    rc = make_packers(p, packers, n_threads, err);
     for (int i = 0; i < p->n && rc == 0; i++) {
-        const struct param *t = &p->table[i];
-        if (!is_linear_weight(t)) continue;
-        int64_t rows = t->shape[0], cols = (int64_t)t->n / rows;
-        rc = pack_weight(&o, numerics, params_at(p, i), rows, cols, &k->weights[i], err);
-        if (rc < 0) error_prefix(err, "%s: ", t->name);
+        if (!param_is_linear(&p->table[i])) continue;
+        rc = make_room(&packers[0].o, k, p, i, err);
+        if (rc < 0) error_prefix(err, "%s: ", p->table[i].name);
     }
-done:
-    onednn_close(&o);
     onednn_leave(threads);
+    if (rc == 0) rc = pack_all(k, p, packers, n_threads, err);
+done:
+    for (int i = 0; packers && i < n_threads; i++) {
+        memory_free(packers[i].scratch);
+        onednn_close(&packers[i].o);
+    }
+    memory_free(packers);
     if (rc == 0) return k;
     packed_free(k);
     return NULL;

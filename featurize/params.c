@@ -52,9 +52,65 @@ int params_allocate(struct params *p, struct error *err)
     return p->w ? 0 : ERR_NOMEM;
 }
 
+bool param_is_linear(const struct param *p)
+{
+    size_t length = strlen(p->name);
+    if (p->kind == PARAM_BUFFER || length < 7 || strcmp(p->name + length - 7, ".weight"))
+        return false;
+    if (p->n_dims == 4)
+        return strstr(p->name, "patch_embedding") || (p->shape[2] == 1 && p->shape[3] == 1);
+    return p->n_dims == 2 && !strstr(p->name, "_embedding");
+}
+
+bool param_is_table(const struct param *p)
+{
+    return p->n_dims == 2 && strstr(p->name, "_embedding");
+}
+
+int params_map(struct params *p, const struct tensor *const *sources, struct error *err)
+{
+    p->source = memory_array((uint64_t)p->n, sizeof *p->source, MEMORY_MAX_FILE, err);
+    if (!p->source) return ERR_NOMEM;
+    p->n_floats = 0;
+    for (int i = 0; i < p->n; i++) {
+        struct param *t = &p->table[i];
+        p->source[i] = *sources[i];
+        t->offset = PARAM_IN_FILE;
+        if (param_is_linear(t) || param_is_table(t)) continue;
+        t->offset = p->n_floats;
+        p->n_floats += (t->n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+    }
+    int rc = params_allocate(p, err);
+    for (int i = 0; i < p->n && rc == 0; i++)
+        if (params_at(p, i))
+            rc = tensor_f32(sources[i], params_at(p, i), err);
+        else if (!tensor_is_float(sources[i]))
+            rc = tensor_f32(sources[i], NULL, err); /* refuses it by name */
+    return rc;
+}
+
+const float *params_values(const struct params *p, int i, float *scratch)
+{
+    const float *w = params_at(p, i);
+    return w ? w : tensor_values(&p->source[i], 0, p->table[i].n, scratch);
+}
+
+const float *params_row(const struct params *p, int i, int64_t row, float *scratch)
+{
+    size_t n = p->table[i].n / (size_t)p->table[i].shape[0], first = (size_t)row * n;
+    const float *w = params_at(p, i);
+    return w ? w + first : tensor_values(&p->source[i], first, n, scratch);
+}
+
+void params_drop(const struct params *p, int i)
+{
+    if (p->table[i].offset == PARAM_IN_FILE) tensor_drop(&p->source[i]);
+}
+
 void params_release(struct params *p)
 {
     memory_free(p->table);
+    memory_free(p->source);
     memory_free(p->w);
     *p = (struct params){0};
 }

@@ -323,7 +323,7 @@ int recompute_run(const char *cache, const struct recompute_options *o, const st
     if (rc == 0) rc = corpus_caption_rule(c.corpus, &c.caption_rule, err);
     if (rc == 0) rc = featureset_list(cache, &names, &n, err);
     if (rc == 0) rc = parts_of(cache, names, n, &parts, err);
-    if (rc == 0) rc = model_open(&c.model, o->teacher, parts, err);
+    if (rc == 0) rc = model_open(&c.model, o->teacher, parts | MODEL_MAPPED, err);
     if (rc < 0) goto done;
     c.orientation = c.model->preprocess.apply_orientation;
     result->sets = memory_array(n, sizeof *result->sets, MEMORY_MAX_FILE, err);

@@ -45,7 +45,7 @@ static int check_config(const struct tower_config *c, struct error *err)
     return 0;
 }
 
-struct tower *tower_new(const struct tower_config *config, struct error *err)
+struct tower *tower_plan(const struct tower_config *config, struct error *err)
 {
     if (check_config(config, err) < 0) return NULL;
     struct tower *t = memory_array(1, sizeof *t, MEMORY_MAX_SMALL, err);
@@ -57,11 +57,17 @@ struct tower *tower_new(const struct tower_config *config, struct error *err)
     case ARCH_MOBILEVIT: mobilevit_layout(&l); break;
     case ARCH_TEXT: xlmr_layout(&l); break;
     }
-    if (l.rc < 0 || params_allocate(&t->params, err) < 0) {
-        tower_free(t);
-        return NULL;
-    }
-    return t;
+    if (l.rc >= 0) return t;
+    tower_free(t);
+    return NULL;
+}
+
+struct tower *tower_new(const struct tower_config *config, struct error *err)
+{
+    struct tower *t = tower_plan(config, err);
+    if (!t || params_allocate(&t->params, err) == 0) return t;
+    tower_free(t);
+    return NULL;
 }
 
 void tower_free(struct tower *t)

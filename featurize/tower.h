@@ -8,7 +8,7 @@
  *                 optionally a factorised embedding
  *
  *     struct tower *t = tower_new(&config, &err);            // table and zeroed weights
- *     tower_load / tower_randomise(t, seed)
+ *     tower_randomise(t, seed)                               // or featurize/towerload.h
  *     tower_forward(t, e, &input, taps, n_taps, out);         // e bound to t->params
  *
  * Taps: FINAL = the projected embedding before normalisation (n, projection_dim); GRID = the output
@@ -66,6 +66,8 @@ struct tower {
 };
 
 struct tower *tower_new(const struct tower_config *config, struct error *err) MUST_CHECK;
+/* The table alone: params_allocate or params_map is still to come. */
+struct tower *tower_plan(const struct tower_config *config, struct error *err) MUST_CHECK;
 void tower_free(struct tower *t);
 /* Embeddings 0.02, linears Glorot (scaled down where they write to the residual stream),
  * convolutions He fan-out, ones, zeros; a pure function of seed and names, see towerinit.c. */

@@ -15,6 +15,7 @@
 
 #include "featurize/model.h"
 #include "featurize/safetensors.h"
+#include "featurize/weightfile.h"
 #include "store/codec.h"
 #include "store/file.h"
 #include "store/memory.h"
@@ -105,12 +106,12 @@ static int halve(struct tensor *t, float *values, uint16_t **at, struct error *e
 /* Writes the folder's weights again, as halves. */
 static int weights_halve(const char *dir, struct error *err)
 {
-    struct safetensors *s = NULL;
-    int rc = safetensors_open(dir, &s, err);
+    struct weightfile *s = NULL;
+    int rc = weightfile_open(dir, &s, err);
     if (rc < 0) return rc;
-    size_t n = safetensors_n(s), n_values = 0, n_most = 0;
+    size_t n = weightfile_n(s), n_values = 0, n_most = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t n_own = safetensors_at(s, i)->n;
+        size_t n_own = weightfile_at(s, i)->n;
         n_values += n_own;
         if (n_own > n_most) n_most = n_own;
     }
@@ -122,7 +123,7 @@ static int weights_halve(const char *dir, struct error *err)
     char *path = file_join(dir, "model.safetensors", err);
     rc = out && halves && values && path ? 0 : ERR_NOMEM;
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        out[i] = *safetensors_at(s, i);
+        out[i] = *weightfile_at(s, i);
         rc = halve(&out[i], values, &at, err);
     }
     if (rc == 0) rc = safetensors_write(path, n, out, metadata, err);
@@ -131,7 +132,7 @@ static int weights_halve(const char *dir, struct error *err)
     memory_free(halves);
     memory_free(out);
     json_free(metadata);
-    safetensors_close(s);
+    weightfile_close(s);
     return rc;
 }
 

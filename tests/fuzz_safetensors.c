@@ -10,8 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct error err = {0};
     if (safetensors_read(bytes, n, "fuzz", &s, &err) < 0) return 0;
     unsigned sum = 0;
-    for (size_t i = 0; i < safetensors_n(s); i++) {
-        const struct tensor *t = safetensors_at(s, i);
+    for (size_t i = 0; i < safetensors_table(s)->n; i++) {
+        const struct tensor *t = &safetensors_table(s)->list[i];
         for (size_t k = 0; k < t->n_bytes; k++) sum += t->bytes[k];
     }
     safetensors_close(s);

@@ -57,13 +57,13 @@ static void check_file(enum npy_type type, bool has_norms)
     CHECK_OK(file_read(path, 1 << 20, &bytes, &n, &err), &err);
     CHECK_EQ((unsigned char)bytes[0] % 8, 0);
     CHECK_OK(safetensors_read(bytes, n, path, &st, &err), &err);
-    CHECK_EQ(safetensors_n(st), has_norms ? 3 : 2);
-    const struct tensor *t = safetensors_find(st, "features");
+    CHECK_EQ(safetensors_table(st)->n, has_norms ? 3 : 2);
+    const struct tensor *t = tensor_table_find(safetensors_table(st), "features");
     CHECK(t && t->n_dims == 2 && t->shape[0] == N && t->shape[1] == DIM);
     CHECK_EQ(t->type, type == NPY_F16 ? TENSOR_F16 : TENSOR_F32);
-    t = safetensors_find(st, "keys");
+    t = tensor_table_find(safetensors_table(st), "keys");
     CHECK(t && t->type == TENSOR_U8 && t->shape[1] == 32 && !memcmp(t->bytes + 64, key_of(2), 32));
-    t = safetensors_find(st, "norms");
+    t = tensor_table_find(safetensors_table(st), "norms");
     CHECK(!t == !has_norms && (!t || !memcmp(t->bytes, NORMS, sizeof NORMS)));
     safetensors_close(st);
     memory_free(bytes);

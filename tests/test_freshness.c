@@ -8,6 +8,7 @@
 
 #include "featurize/model.h"
 #include "featurize/safetensors.h"
+#include "featurize/weightfile.h"
 #include "ingest/picture.h"
 #include "store/corpus.h"
 #include "store/file.h"
@@ -78,14 +79,14 @@ static const char *sharded(const char *name, float value)
     const char *dir = teacher(name, NULL, NULL, NULL);
     static const char *const shard[2] = {"weights-b.safetensors", "weights-a.safetensors"};
     char path[300];
-    struct safetensors *s;
+    struct weightfile *s;
     struct tensor part[2][400];
     size_t n[2] = {0};
     struct json *index = json_new_object(), *map = json_new_object();
-    must(safetensors_open(golden, &s, &err));
+    must(weightfile_open(golden, &s, &err));
     const struct tensor *t;
     float *changed = NULL;
-    for (size_t i = 0; (t = safetensors_at(s, i)); i++) {
+    for (size_t i = 0; (t = weightfile_at(s, i)); i++) {
         if (t->type != TENSOR_F32) continue; /* position_ids, which count for nothing */
         struct tensor *to = &part[i % 2][n[i % 2]++];
         *to = *t;
@@ -101,7 +102,7 @@ static const char *sharded(const char *name, float value)
         snprintf(path, sizeof path, "%s/%s", dir, shard[k]);
         must(safetensors_write(path, n[k], part[k], NULL, &err));
     }
-    safetensors_close(s);
+    weightfile_close(s);
     memory_free(changed);
     json_set(index, "weight_map", map);
     char *text = json_write(index, JSON_LINE, &err);

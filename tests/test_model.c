@@ -9,6 +9,7 @@
 
 #include "featurize/model.h"
 #include "featurize/safetensors.h"
+#include "featurize/weightfile.h"
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/npy.h"
@@ -246,11 +247,11 @@ TEST(weights_digest_sees_tensors_not_layout)
     CHECK(memcmp(image, text, 32) != 0);
 
     /* The same tensors in another order with other metadata; then one value changed in the text tower. */
-    struct safetensors *s;
-    CHECK_OK(safetensors_open(from, &s, &err), &err);
-    size_t n = safetensors_n(s);
+    struct weightfile *s;
+    CHECK_OK(weightfile_open(from, &s, &err), &err);
+    size_t n = weightfile_n(s);
     struct tensor *t = memory_array(n + 1, sizeof *t, MEMORY_MAX_SMALL, &err);
-    for (size_t i = 0; i < n; i++) t[i] = *safetensors_at(s, n - 1 - i);
+    for (size_t i = 0; i < n; i++) t[i] = *weightfile_at(s, n - 1 - i);
     float pooler = 3;
     t[n] = (struct tensor){.name = "text_model.roberta.pooler.dense.bias",
                            .type = TENSOR_F32,
@@ -280,7 +281,7 @@ TEST(weights_digest_sees_tensors_not_layout)
     snprintf(source, sizeof source, "%s", path);
     unlink(source);
     memory_free(t);
-    safetensors_close(s);
+    weightfile_close(s);
 }
 
 /* A copy of the teacher's folder without `without`; returns it. */
@@ -328,7 +329,7 @@ TEST(broken_folders_are_named)
             "/nonexistent/teacher: no such folder");
     refused("tests/golden", MODEL_IMAGE, ERR_NOT_FOUND, "config.json");
     refused("tests/golden/altclip-tiny/model-bin", MODEL_IMAGE, ERR_NOT_FOUND,
-            "found pytorch_model.bin but no model.safetensors; convert it");
+            "no weights: expected model.safetensors or pytorch_model.bin");
     refused(copy_teacher("no-weights", "model.safetensors"), MODEL_TEXT, ERR_NOT_FOUND,
             "no weights: expected model.safetensors");
     refused(copy_teacher("no-tokenizer", "sentencepiece.bpe.model"), MODEL_TEXT, ERR_NOT_FOUND,

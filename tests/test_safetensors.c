@@ -35,28 +35,6 @@ static size_t build(uint8_t *out, const char *header, size_t n_data)
     return 8 + n + n_data;
 }
 
-TEST(teacher_is_read)
-{
-    struct error err = {0};
-    struct safetensors *s;
-    CHECK_OK(safetensors_open("tests/golden/altclip-tiny/model", &s, &err), &err);
-    const struct tensor *t = safetensors_find(s, "text_projection.weight");
-    CHECK(t != NULL);
-    CHECK_EQ(t->n_dims, 2);
-    CHECK_EQ(t->shape[0], 40);
-    CHECK_EQ(t->n, 1600);
-    float w[1600];
-    CHECK_OK(tensor_f32(t, w, &err), &err);
-    CHECK(isfinite(w[0]) && w[0] != 0 && isfinite(w[1599]));
-    CHECK_EQ(safetensors_find(s, "logit_scale")->n_dims, 0);
-    CHECK_EQ(safetensors_find(s, "logit_scale")->n, 1);
-    CHECK(safetensors_find(s, "no.such") == NULL);
-    for (size_t i = 1; i < safetensors_n(s); i++)
-        CHECK(strcmp(safetensors_at(s, i - 1)->name, safetensors_at(s, i)->name) < 0);
-    CHECK(safetensors_at(s, safetensors_n(s)) == NULL);
-    safetensors_close(s);
-}
-
 TEST(every_type_becomes_f32)
 {
     const char *header = "{\"a\":{\"dtype\":\"F16\",\"shape\":[6],\"data_offsets\":[0,12]},"
@@ -74,14 +52,14 @@ TEST(every_type_becomes_f32)
     struct safetensors *s;
     CHECK_OK(safetensors_read(file, n, "m", &s, &err), &err);
     float x[6];
-    CHECK_OK(tensor_f32(safetensors_find(s, "a"), x, &err), &err);
+    CHECK_OK(tensor_f32(tensor_table_find(safetensors_table(s), "a"), x, &err), &err);
     CHECK(x[0] == 1 && x[1] == -2 && x[2] == 0x1p-24f && x[3] == 65504 && isinf(x[4]) &&
           x[5] == 0 && signbit(x[5]));
-    CHECK_OK(tensor_f32(safetensors_find(s, "b"), x, &err), &err);
+    CHECK_OK(tensor_f32(tensor_table_find(safetensors_table(s), "b"), x, &err), &err);
     CHECK(x[0] == 1 && x[1] == -2.5f);
-    CHECK_OK(tensor_f32(safetensors_find(s, "c"), x, &err), &err);
+    CHECK_OK(tensor_f32(tensor_table_find(safetensors_table(s), "c"), x, &err), &err);
     CHECK(x[0] == 0.5f);
-    CHECK_EQ(tensor_f32(safetensors_find(s, "d"), x, &err), ERR_DATA);
+    CHECK_EQ(tensor_f32(tensor_table_find(safetensors_table(s), "d"), x, &err), ERR_DATA);
     CHECK_HAS(err.text, "tensor d: type I64 cannot be weights");
     safetensors_close(s);
 }
@@ -112,9 +90,9 @@ TEST(what_is_written_is_read_and_equal)
     CHECK_OK(file_read(in_folder("model.safetensors"), 1 << 20, &second, &n_second, &err), &err);
     CHECK(n_first == n_second && !memcmp(first, second, n_first));
     struct safetensors *s;
-    CHECK_OK(safetensors_open(folder, &s, &err), &err);
-    CHECK_EQ(safetensors_n(s), 2);
-    const struct tensor *x = safetensors_find(s, "x.weight");
+    CHECK_OK(safetensors_read(second, n_second, "m", &s, &err), &err);
+    CHECK_EQ(safetensors_table(s)->n, 2);
+    const struct tensor *x = tensor_table_find(safetensors_table(s), "x.weight");
     CHECK(x->shape[0] == 2 && x->shape[1] == 3 && !memcmp(x->bytes, a, 24));
     CHECK(((uintptr_t)x->bytes & 7) == 0);
     safetensors_close(s);
@@ -196,58 +174,6 @@ TEST(a_truncated_teacher_is_refused)
         memory_free(part);
     }
     memory_free(bytes);
-}
-
-static void write_one(const char *name, const char *tensor, float value)
-{
-    struct error err = {0};
-    struct tensor t = {
-        .name = tensor, .type = TENSOR_F32, .n = 1, .bytes = (const uint8_t *)&value, .n_bytes = 4};
-    CHECK_OK(safetensors_write(in_folder(name), 1, &t, NULL, &err), &err);
-}
-
-static void write_text(const char *name, const char *text)
-{
-    struct error err = {0};
-    CHECK_OK(file_write(in_folder(name), text, strlen(text), &err), &err);
-}
-
-TEST(shards_are_one_table)
-{
-    struct error err = {0};
-    struct safetensors *s;
-    write_one("m-1.safetensors", "b", 1);
-    write_one("m-2.safetensors", "a", 2);
-    write_text("model.safetensors.index.json", "{\"weight_map\":{\"b\":\"m-1.safetensors\",\"a\":"
-                                               "\"m-2.safetensors\",\"c\":\"m-1.safetensors\"}}");
-    CHECK_OK(safetensors_open(folder, &s, &err), &err);
-    CHECK_EQ(safetensors_n(s), 2);
-    CHECK_STR(safetensors_at(s, 0)->name, "a");
-    safetensors_close(s);
-
-    write_one("m-2.safetensors", "b", 2);
-    CHECK_EQ(safetensors_open(folder, &s, &err), ERR_DATA);
-    CHECK_HAS(err.text, "tensor b stands in two shards");
-    write_text("model.safetensors.index.json", "{\"weight_map\":{\"b\":\"../m-1.safetensors\"}}");
-    CHECK_EQ(safetensors_open(folder, &s, &err), ERR_DATA);
-    CHECK_HAS(err.text, "is no plain file name");
-    write_text("model.safetensors.index.json", "{\"weight_map\":{\"b\":\"m-3.safetensors\"}}");
-    CHECK_EQ(safetensors_open(folder, &s, &err), ERR_NOT_FOUND);
-    CHECK_HAS(err.text, "m-3.safetensors");
-    write_text("model.safetensors.index.json", "{}");
-    CHECK_EQ(safetensors_open(folder, &s, &err), ERR_DATA);
-    CHECK_HAS(err.text, "no weight_map");
-    unlink(in_folder("model.safetensors.index.json"));
-}
-
-TEST(a_folder_without_weights_says_what_is_there)
-{
-    struct error err = {0};
-    struct safetensors *s;
-    CHECK_EQ(safetensors_open("tests/golden/altclip-tiny/model-bin", &s, &err), ERR_NOT_FOUND);
-    CHECK_HAS(err.text, "found pytorch_model.bin but no model.safetensors; convert it");
-    CHECK_EQ(safetensors_open("tests/golden", &s, &err), ERR_NOT_FOUND);
-    CHECK_HAS(err.text, "no weights: expected model.safetensors");
 }
 
 TEST_MAIN

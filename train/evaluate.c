@@ -85,7 +85,7 @@ static int judge_model(struct evaluation *e, const char *dir, struct error *err)
 {
     struct model *m = NULL;
     struct evalset_embeddings own = {0};
-    int rc = model_open(&m, dir, MODEL_IMAGE | MODEL_TEXT, err);
+    int rc = model_open(&m, dir, MODEL_IMAGE | MODEL_TEXT | MODEL_MAPPED, err);
     if (rc == 0 && m->image) rc = tower_pack(m->image, e->o->numerics, err);
     if (rc == 0 && m->text) rc = tower_pack(m->text, e->o->numerics, err);
     if (rc == 0) rc = evalset_student(e->set, m, e->o->numerics, &own, err);

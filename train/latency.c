@@ -87,7 +87,7 @@ static int measure(const char *dir, enum numerics numerics, int n_runs, const ch
     struct model *m = NULL;
     struct rusage usage;
     double *ms = memory_array((uint64_t)n_runs, sizeof *ms, MEMORY_MAX_SMALL, err);
-    int rc = ms ? model_open(&m, dir, MODEL_IMAGE | MODEL_TEXT, err) : ERR_NOMEM;
+    int rc = ms ? model_open(&m, dir, MODEL_IMAGE | MODEL_TEXT | MODEL_MAPPED, err) : ERR_NOMEM;
     if (rc == 0 && m->image) {
         l->n_image_parameters = params_count(&m->image->params);
         rc = tower_pack(m->image, numerics, err);

@@ -1,0 +1,176 @@
+/* Towers over mapped weights: to the bit what copied weights give, packed and run, in every float
+ * type of the file; what is small is copied, what is large is not; refusals. */
+#include "featurize/towerload.h"
+
+#include <unistd.h>
+
+#include "featurize/safetensors.h"
+#include "tests/towerkit.h"
+
+#define SET "tests/golden/altclip-tiny"
+
+static char folder[64];
+
+/* A folder whose weights are the golden ones as `type`, `shift` bytes off their alignment. */
+static void write_as(enum tensor_type type, size_t shift)
+{
+    struct error err = {0};
+    struct weightfile *w;
+    struct tensor t[400];
+    size_t n = 0;
+    char path[100];
+    const struct tensor *from;
+    kit_must(weightfile_open(SET "/model", &w, &err) == 0, &err);
+    if (shift)
+        t[n++] = (struct tensor){.name = "a",
+                                 .type = TENSOR_BOOL,
+                                 .n_dims = 1,
+                                 .shape = {(int64_t)shift},
+                                 .n = shift,
+                                 .n_bytes = shift,
+                                 .bytes = (const uint8_t *)"\1\0\1"};
+    for (size_t i = 0; (from = weightfile_at(w, i)); i++) {
+        t[n] = *from;
+        if (from->type == TENSOR_F32 && type != TENSOR_F32) {
+            uint8_t *bytes = memory_array(from->n, tensor_type_bytes(type), MEMORY_MAX_FILE, &err);
+            kit_must(bytes, &err);
+            for (size_t k = 0; k < from->n; k++) {
+                float x;
+                memcpy(&x, from->bytes + 4 * k, 4);
+                double wide = x;
+                uint32_t bits;
+                memcpy(&bits, &x, 4);
+                uint32_t half = bits >> 16; /* bf16, cut */
+                if (type == TENSOR_F16) {   /* cut; too small is zero */
+                    int exponent = (int)(bits >> 23 & 255) - 112;
+                    half = bits >> 16 & 0x8000;
+                    if (exponent > 0) half |= (uint32_t)exponent << 10 | (bits >> 13 & 1023);
+                }
+                if (type == TENSOR_F64)
+                    memcpy(bytes + 8 * k, &wide, 8);
+                else
+                    memcpy(bytes + 2 * k, &half, 2);
+            }
+            t[n].type = type;
+            t[n].bytes = bytes;
+            t[n].n_bytes = from->n * tensor_type_bytes(type);
+        }
+        n++;
+    }
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    kit_must(safetensors_write(path, n, t, NULL, &err) == 0, &err);
+    for (size_t i = 0; i < n; i++) {
+        from = weightfile_find(w, t[i].name);
+        if (from && from->bytes != t[i].bytes) memory_free((void *)(uintptr_t)t[i].bytes);
+    }
+    weightfile_close(w);
+}
+
+/* The final embedding of one input; owned. */
+static float *embed(struct tower *t, enum numerics numerics)
+{
+    struct error err = {0};
+    const struct tap tap = {TAP_FINAL, 0, 0};
+    static const int32_t ids[] = {0, 17, 1999, 45, 2}, offsets[] = {0, 5};
+    struct value *out;
+    size_t side = (size_t)t->config.image_size, dim = (size_t)t->config.projection_dim;
+    float *pixels = kit_pixels(side * side * 3 + 1), *copy = kit_pixels(dim);
+    kit_must(tower_pack(t, numerics, &err) == 0, &err);
+    struct exec *e = kit_exec(t, EXEC_INFER, numerics);
+    struct tower_input in = {.n = 1, .pixels = pixels, .ids = ids, .offsets = offsets};
+    kit_must(tower_forward(t, e, &in, &tap, 1, &out, &err) == 0, &err);
+    memcpy(copy, out->x, dim * sizeof *copy);
+    exec_free(e);
+    memory_free(pixels);
+    return copy;
+}
+
+static void compare(const struct weightfile *w, bool is_text)
+{
+    struct error err = {0};
+    struct tower_config c = kit_config(SET, is_text);
+    struct tower *mapped, *copied;
+    CHECK_OK(tower_load(&mapped, &c, w, "here", true, &err), &err);
+    CHECK_OK(tower_load(&copied, &c, w, "here", false, &err), &err);
+    CHECK_EQ(params_count(&mapped->params), params_count(&copied->params));
+    CHECK(mapped->params.n_floats * 10 < copied->params.n_floats);
+    for (int k = 0; k < 2; k++) {
+        float *a = embed(mapped, (enum numerics)k), *b = embed(copied, (enum numerics)k);
+        CHECK(!memcmp(a, b, (size_t)c.projection_dim * sizeof *a));
+        memory_free(a);
+        memory_free(b);
+    }
+    tower_free(mapped);
+    tower_free(copied);
+}
+
+TEST(mapped_weights_give_the_bits_of_copied_ones)
+{
+    static const struct {
+        enum tensor_type type;
+        size_t shift;
+    } files[] = {{TENSOR_F32, 0}, {TENSOR_F32, 3},  {TENSOR_F16, 0},
+                 {TENSOR_F16, 1}, {TENSOR_BF16, 2}, {TENSOR_F64, 1}};
+    struct error err = {0};
+    strcpy(folder, "/tmp/clipstill-towerload-XXXXXX");
+    if (!mkdtemp(folder)) abort();
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct weightfile *w;
+        write_as(files[i].type, files[i].shift);
+        kit_must(weightfile_open(folder, &w, &err) == 0, &err);
+        CHECK_EQ(weightfile_find(w, "visual_projection.weight")->type, files[i].type);
+        compare(w, false);
+        compare(w, true);
+        weightfile_close(w);
+    }
+    CHECK_OK(file_remove_folder(folder, &err), &err);
+}
+
+TEST(a_mapped_tower_runs_only_once_packed_for_these_numerics)
+{
+    struct error err = {0};
+    struct weightfile *w;
+    struct tower *t;
+    struct tower_config c = kit_config(SET, true);
+    const struct tap tap = {TAP_FINAL, 0, 0};
+    static const int32_t ids[] = {0, 2}, offsets[] = {0, 2};
+    struct tower_input in = {.n = 1, .ids = ids, .offsets = offsets};
+    struct value *out;
+    kit_must(weightfile_open(SET "/model", &w, &err) == 0, &err);
+    CHECK_OK(tower_load(&t, &c, w, "here", true, &err), &err);
+    int word = params_find(&t->params, "text_model.roberta.embeddings.word_embeddings.weight");
+    CHECK(word >= 0 && !params_at(&t->params, word));
+    CHECK(params_row(&t->params, word, 7, NULL) ==
+          (const float *)(const void *)weightfile_find(w, t->params.table[word].name)->bytes +
+              7 * (ptrdiff_t)c.width);
+    for (int k = 0; k < 2; k++) { /* not packed; packed for the other */
+        struct exec *e = kit_exec(t, EXEC_INFER, NUMERICS_BF16);
+        CHECK_EQ(tower_forward(t, e, &in, &tap, 1, &out, &err), ERR_USAGE);
+        CHECK_HAS(err.text, "are to be packed for these numerics first");
+        exec_free(e);
+        CHECK_OK(tower_pack(t, NUMERICS_F32, &err), &err);
+    }
+    tower_free(t);
+    weightfile_close(w);
+}
+
+TEST(a_lack_of_memory_is_reported_and_nothing_leaks)
+{
+    struct error err = {0};
+    struct weightfile *w;
+    struct tower_config c = kit_config(SET, true);
+    int rc = ERR_NOMEM;
+    kit_must(weightfile_open(SET "/model", &w, &err) == 0, &err);
+    for (long nth = 1; rc == ERR_NOMEM && nth < 500; nth++) {
+        struct tower *t;
+        memory_fail_at(nth);
+        rc = tower_load(&t, &c, w, "here", true, &err);
+        if (rc == 0) rc = tower_pack(t, NUMERICS_F32, &err);
+        memory_fail_at(0);
+        tower_free(t);
+    }
+    CHECK_EQ(rc, 0);
+    weightfile_close(w);
+}
+
+TEST_MAIN

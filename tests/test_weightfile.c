@@ -1,0 +1,103 @@
+/* The weights of a folder: the golden teacher's, shards, what is missing, and the order of
+ * preference. */
+#include "featurize/weightfile.h"
+
+#include <unistd.h>
+
+#include "featurize/safetensors.h"
+#include "store/file.h"
+#include "store/memory.h"
+#include "tests/check.h"
+
+static char folder[64];
+
+static const char *in_folder(const char *name)
+{
+    static char path[300];
+    if (!*folder) {
+        strcpy(folder, "/tmp/clipstill-weightfile-XXXXXX");
+        if (!mkdtemp(folder)) abort();
+    }
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+__attribute__((destructor)) static void clean(void)
+{
+    struct error err;
+    if (*folder && file_remove_folder(folder, &err) < 0) printf("# %s\n", err.text);
+}
+
+TEST(teacher_is_read)
+{
+    struct error err = {0};
+    struct weightfile *w;
+    CHECK_OK(weightfile_open("tests/golden/altclip-tiny/model", &w, &err), &err);
+    const struct tensor *t = weightfile_find(w, "text_projection.weight");
+    CHECK(t != NULL);
+    CHECK_EQ(t->n_dims, 2);
+    CHECK_EQ(t->shape[0], 40);
+    CHECK_EQ(t->n, 1600);
+    float x[1600];
+    CHECK_OK(tensor_f32(t, x, &err), &err);
+    CHECK(isfinite(x[0]) && x[0] != 0 && isfinite(x[1599]));
+    CHECK_EQ(weightfile_find(w, "logit_scale")->n_dims, 0);
+    CHECK_EQ(weightfile_find(w, "logit_scale")->n, 1);
+    CHECK(weightfile_find(w, "no.such") == NULL);
+    for (size_t i = 1; i < weightfile_n(w); i++)
+        CHECK(strcmp(weightfile_at(w, i - 1)->name, weightfile_at(w, i)->name) < 0);
+    CHECK(weightfile_at(w, weightfile_n(w)) == NULL);
+    weightfile_close(w);
+}
+
+static void write_one(const char *name, const char *tensor, float value)
+{
+    struct error err = {0};
+    struct tensor t = {
+        .name = tensor, .type = TENSOR_F32, .n = 1, .bytes = (const uint8_t *)&value, .n_bytes = 4};
+    CHECK_OK(safetensors_write(in_folder(name), 1, &t, NULL, &err), &err);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    struct error err = {0};
+    CHECK_OK(file_write(in_folder(name), text, strlen(text), &err), &err);
+}
+
+TEST(shards_are_one_table)
+{
+    struct error err = {0};
+    struct weightfile *w;
+    write_one("m-1.safetensors", "b", 1);
+    write_one("m-2.safetensors", "a", 2);
+    write_text("model.safetensors.index.json", "{\"weight_map\":{\"b\":\"m-1.safetensors\",\"a\":"
+                                               "\"m-2.safetensors\",\"c\":\"m-1.safetensors\"}}");
+    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_EQ(weightfile_n(w), 2);
+    CHECK_STR(weightfile_at(w, 0)->name, "a");
+    weightfile_close(w);
+
+    write_one("m-2.safetensors", "b", 2);
+    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_DATA);
+    CHECK_HAS(err.text, "tensor b stands there twice");
+    write_text("model.safetensors.index.json", "{\"weight_map\":{\"b\":\"../m-1.safetensors\"}}");
+    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_DATA);
+    CHECK_HAS(err.text, "is no plain file name");
+    write_text("model.safetensors.index.json", "{\"weight_map\":{\"b\":\"m-3.safetensors\"}}");
+    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_NOT_FOUND);
+    CHECK_HAS(err.text, "m-3.safetensors");
+    write_text("model.safetensors.index.json", "{}");
+    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_DATA);
+    CHECK_HAS(err.text, "no weight_map");
+    unlink(in_folder("model.safetensors.index.json"));
+}
+
+TEST(a_folder_without_weights_says_what_is_there)
+{
+    struct error err = {0};
+    struct weightfile *w;
+    CHECK_EQ(weightfile_open("tests/golden", &w, &err), ERR_NOT_FOUND);
+    CHECK_HAS(err.text, "no weights: expected model.safetensors");
+}
+
+TEST_MAIN
