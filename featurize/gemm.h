@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "featurize/activation.h"
 #include "featurize/exec.h"
 #include "featurize/params.h"
 
@@ -29,11 +30,28 @@ bool gemm_bf16_is_fast(void);
 struct packed *packed_new(const struct params *p, enum numerics numerics, struct error *err) MUST_CHECK;
 void packed_free(struct packed *k);
 
-/* y = x W^T + b (b may be NULL). Uses packed[weight] when packed != NULL; w may then be NULL. A row's result depends on
- * nothing but that row. // x (M, K), w [N, K], y (M, N) */
-int gemm_linear(struct gemm *g, enum numerics numerics, const struct packed *packed, int weight,
-                int64_t m, int64_t n, int64_t k, const float *x, const float *w, const float *b,
-                float *y, struct error *err) MUST_CHECK;
+/* Rows of a matrix in f32 or in bf16: one of the two is set. // (M, cols) */
+struct rows {
+    float *x;
+    uint16_t *half;
+};
+
+/* A linear layer and what follows it before its output is written. */
+struct gemm_layer {
+    enum numerics numerics;
+    const struct packed *packed; /* NULL: w is used as it is */
+    int weight;                  /* its index in packed */
+    int64_t n, k;                /* columns of y and of x */
+    const float *w;              // [n, k]; NULL when packed
+    const float *b;              // [n]; NULL: none
+    enum act act;
+    bool add; /* y += ...; only where y is f32 */
+};
+
+/* y = act(x W^T + b), or y += that. bf16 rows, of x or of y, are for NUMERICS_BF16 alone: x is read
+ * as it would be rounded, y is rounded once. A row's result depends on nothing but that row. */
+int gemm_linear(struct gemm *g, const struct gemm_layer *l, int64_t m, struct rows x, struct rows y,
+                struct error *err) MUST_CHECK;
 /* General C = alpha op(A) op(B) + beta C for gradients and attention; row-major, leading dimensions
  * ld*; one thread. */
 int gemm_product(struct gemm *g, enum numerics numerics, bool transpose_a, bool transpose_b,

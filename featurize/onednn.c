@@ -93,9 +93,25 @@ static dnnl_status_t make_memories(struct onednn *o, dnnl_primitive_desc_t desc,
     return status;
 }
 
+bool onednn_fuses(enum numerics numerics, enum act act)
+{
+    return numerics == NUMERICS_BF16 && act != ACT_RELU;
+}
+
+static dnnl_status_t append_act(dnnl_post_ops_t ops, enum act act)
+{
+    switch (act) {
+    case ACT_GELU: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
+    case ACT_QUICK_GELU: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_swish, 1.702f, 0);
+    case ACT_SILU: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_swish, 1, 0);
+    case ACT_GELU_TANH: return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_tanh, 0, 0);
+    default: return act == ACT_NONE ? dnnl_success : dnnl_unimplemented;
+    }
+}
+
 dnnl_status_t onednn_matmul_make(struct onednn *o, const dnnl_memory_desc_t *a,
                                  const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *c,
-                                 const dnnl_memory_desc_t *bias, float beta,
+                                 const dnnl_memory_desc_t *bias, struct onednn_after after,
                                  struct onednn_matmul *p, dnnl_memory_desc_t *taken)
 {
     dnnl_matmul_desc_t matmul;
@@ -106,11 +122,10 @@ dnnl_status_t onednn_matmul_make(struct onednn *o, const dnnl_memory_desc_t *a,
     dnnl_status_t status = dnnl_matmul_desc_init(&matmul, a, b, bias, c);
     if (!status) status = dnnl_primitive_attr_create(&attr);
     if (!status) status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
-    if (!status && beta != 0) {
-        status = dnnl_post_ops_create(&ops);
-        if (!status) status = dnnl_post_ops_append_sum(ops, beta);
-        if (!status) status = dnnl_primitive_attr_set_post_ops(attr, ops);
-    }
+    if (!status) status = dnnl_post_ops_create(&ops);
+    if (!status) status = append_act(ops, after.act);
+    if (!status && after.beta != 0) status = dnnl_post_ops_append_sum(ops, after.beta);
+    if (!status) status = dnnl_primitive_attr_set_post_ops(attr, ops);
     if (!status) status = dnnl_primitive_desc_create(&desc, &matmul, attr, o->engine, NULL);
     if (!status) status = dnnl_primitive_create(&p->run, desc);
     if (!status) status = make_memories(o, desc, a, c, bias, p, taken);
@@ -122,7 +137,7 @@ dnnl_status_t onednn_matmul_make(struct onednn *o, const dnnl_memory_desc_t *a,
 }
 
 int onednn_matmul_run(struct onednn *o, const struct onednn_matmul *p, const void *a, const void *b,
-                      const float *bias, float *c, struct error *err)
+                      const float *bias, void *c, struct error *err)
 {
     size_t mark = o->scratch_used;
     void *pad = onednn_scratch(o, p->scratchpad_bytes, err);
@@ -154,21 +169,21 @@ void onednn_matmul_release(struct onednn_matmul *p)
     *p = (struct onednn_matmul){0};
 }
 
-dnnl_status_t onednn_linear_make(struct onednn *o, enum numerics numerics, bool bias, int64_t m,
-                                 int64_t n, int64_t k, const dnnl_memory_desc_t *weights,
-                                 struct onednn_matmul *p, dnnl_memory_desc_t *taken)
+dnnl_status_t onednn_linear_make(struct onednn *o, const struct onednn_linear *l, int64_t m,
+                                 const dnnl_memory_desc_t *weights, struct onednn_matmul *p,
+                                 dnnl_memory_desc_t *taken)
 {
     dnnl_memory_desc_t x, w, y, b;
-    dnnl_dims_t x_dims = {m, k}, w_dims = {k, n}, y_dims = {m, n}, b_dims = {1, n};
-    dnnl_data_type_t type = type_of(numerics);
+    dnnl_dims_t x_dims = {m, l->k}, w_dims = {l->k, l->n}, y_dims = {m, l->n}, b_dims = {1, l->n};
+    dnnl_data_type_t type = type_of(l->numerics), out = l->half ? dnnl_bf16 : dnnl_f32;
     *p = (struct onednn_matmul){0};
     dnnl_status_t status = dnnl_memory_desc_init_by_tag(&x, 2, x_dims, type, dnnl_ab);
     if (!status) status = dnnl_memory_desc_init_by_tag(&w, 2, w_dims, type, dnnl_format_tag_any);
-    if (!status) status = dnnl_memory_desc_init_by_tag(&y, 2, y_dims, dnnl_f32, dnnl_ab);
+    if (!status) status = dnnl_memory_desc_init_by_tag(&y, 2, y_dims, out, dnnl_ab);
     if (!status) status = dnnl_memory_desc_init_by_tag(&b, 2, b_dims, dnnl_f32, dnnl_ab);
     if (!status)
-        status = onednn_matmul_make(o, &x, weights ? weights : &w, &y, bias ? &b : NULL, 0, p,
-                                    taken);
+        status = onednn_matmul_make(o, &x, weights ? weights : &w, &y, l->bias ? &b : NULL,
+                                    l->after, p, taken);
     return status;
 }
 

@@ -1,4 +1,4 @@
-/* What gemm.c, product.c, packed.c and conv.c share of oneDNN 2.6: the only file that includes its
+/* What gemm.c, tiles.c, product.c, packed.c and conv.c share of oneDNN 2.6: the only file that includes its
  * header; nothing else includes this one.
  *
  * One thread: a primitive remembers the number of threads it was made for, so every call that makes
@@ -17,6 +17,7 @@
 
 #include <dnnl.h>
 
+#include "featurize/activation.h"
 #include "featurize/exec.h"
 #include "featurize/range.h"
 #include "store/error.h"
@@ -40,7 +41,17 @@ int onednn_failed(dnnl_status_t status, struct error *err, const char *fmt, ...)
 
 size_t onednn_size(enum numerics numerics); /* bytes of one operand value */
 
-/* c = a b (+ bias) (+ beta c), matrices of fixed shapes and layouts. */
+/* What a product does to its sum before it writes it: c = act(a b + bias) + beta c. */
+struct onednn_after {
+    enum act act;
+    float beta;
+};
+
+/* Whether `act` is done in the product itself. In f32 nothing is: vecmath's bits are the same on
+ * every machine. relu is not, as oneDNN's makes a NaN 0. */
+bool onednn_fuses(enum numerics numerics, enum act act);
+
+/* c = act(a b + bias) + beta c, matrices of fixed shapes and layouts. */
 struct onednn_matmul {
     dnnl_primitive_t run;
     dnnl_memory_t a, b, c, bias, scratchpad;
@@ -51,17 +62,24 @@ struct onednn_matmul {
  * is zero. */
 dnnl_status_t onednn_matmul_make(struct onednn *o, const dnnl_memory_desc_t *a,
                                  const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *c,
-                                 const dnnl_memory_desc_t *bias, float beta,
+                                 const dnnl_memory_desc_t *bias, struct onednn_after after,
                                  struct onednn_matmul *p, dnnl_memory_desc_t *taken);
 int onednn_matmul_run(struct onednn *o, const struct onednn_matmul *p, const void *a, const void *b,
-                      const float *bias, float *c, struct error *err) MUST_CHECK;
+                      const float *bias, void *c, struct error *err) MUST_CHECK;
 void onednn_matmul_release(struct onednn_matmul *p);
 
-/* y (m, n) = x (m, k) W^T with W [n, k] of layout *weights, or of any layout when NULL; see
- * onednn_matmul_make. */
-dnnl_status_t onednn_linear_make(struct onednn *o, enum numerics numerics, bool bias, int64_t m,
-                                 int64_t n, int64_t k, const dnnl_memory_desc_t *weights,
-                                 struct onednn_matmul *p, dnnl_memory_desc_t *taken);
+/* A linear layer: y (m, n) = x (m, k) W^T. */
+struct onednn_linear {
+    enum numerics numerics; /* of x and W */
+    bool bias, half;        /* half: y is bf16, not f32 */
+    struct onednn_after after;
+    int64_t n, k;
+};
+
+/* W [n, k] of layout *weights, or of any layout when NULL; see onednn_matmul_make. */
+dnnl_status_t onednn_linear_make(struct onednn *o, const struct onednn_linear *l, int64_t m,
+                                 const dnnl_memory_desc_t *weights, struct onednn_matmul *p,
+                                 dnnl_memory_desc_t *taken);
 /* W [n, k] row-major, seen as the (k, n) matrix that a linear layer multiplies by. */
 dnnl_status_t onednn_plain_weights(enum numerics numerics, int64_t n, int64_t k,
                                    dnnl_memory_desc_t *desc);

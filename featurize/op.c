@@ -83,8 +83,15 @@ struct value *op_linear(struct exec *e, struct value *x, int weight, int bias)
     }
     struct value *y = exec_value(e, x->rows, n);
     if (!y) return NULL;
-    if (gemm_linear(e->gemm, e->numerics, e->packed, weight, x->rows, n, k, x->x,
-                    weight_at(e, weight), weight_at(e, bias), y->x, &e->error) < 0)
+    struct gemm_layer layer = {.numerics = e->numerics,
+                               .packed = e->packed,
+                               .weight = weight,
+                               .n = n,
+                               .k = k,
+                               .w = weight_at(e, weight),
+                               .b = weight_at(e, bias)};
+    if (gemm_linear(e->gemm, &layer, x->rows, (struct rows){.x = x->x}, (struct rows){.x = y->x},
+                    &e->error) < 0)
         return NULL;
     struct node *node = exec_record(e, OP_LINEAR);
     if (node) {
@@ -101,15 +108,7 @@ struct value *op_act(struct exec *e, struct value *x, enum act act)
     if (!x || e->error.code) return NULL;
     struct value *y = exec_value(e, x->rows, x->cols);
     if (!y) return NULL;
-    size_t n = (size_t)x->rows * (size_t)x->cols;
-    switch (act) {
-    case ACT_NONE: memcpy(y->x, x->x, n * sizeof *y->x); break;
-    case ACT_GELU: vec_gelu(n, x->x, y->x); break;
-    case ACT_QUICK_GELU: vec_swish(n, 1.702f, x->x, y->x); break;
-    case ACT_SILU: vec_swish(n, 1.0f, x->x, y->x); break;
-    case ACT_RELU: vec_relu(n, x->x, y->x); break;
-    case ACT_GELU_TANH: vec_gelu_tanh(n, x->x, y->x); break;
-    }
+    activation_run(act, (size_t)x->rows * (size_t)x->cols, x->x, y->x);
     struct node *node = exec_record(e, OP_ACT);
     if (node) {
         node->in[0] = x;

@@ -6,9 +6,8 @@
 #ifndef FEATURIZE_OP_H
 #define FEATURIZE_OP_H
 
+#include "featurize/activation.h"
 #include "featurize/exec.h"
-
-enum act { ACT_NONE, ACT_GELU, ACT_QUICK_GELU, ACT_SILU, ACT_RELU, ACT_GELU_TANH };
 
 /* "gelu", "quick_gelu", "silu"/"swish", "relu", "gelu_new"/"gelu_pytorch_tanh"; a negative ERR_DATA for others. */
 int act_of_name(const char *name, struct error *err);

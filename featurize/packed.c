@@ -1,4 +1,4 @@
-/* Weights in the layout that oneDNN asks for with the largest tile of gemm.c, made once for
+/* Weights in the layout that oneDNN asks for with the largest tile of tiles.c, made once for
  * inference: layouts and room first, one after the other, then the values over threads, each
  * reading one weight at a time from the file or the f32 block. */
 #include "featurize/packed.h"
@@ -63,8 +63,9 @@ static int make_room(struct onednn *o, struct packed *k, const struct params *p,
         out->desc = k->weights[same].desc;
     } else {
         struct onednn_matmul tile;
-        dnnl_status_t status = onednn_linear_make(o, k->numerics, false, PACKED_TILE_ROWS, n, cols,
-                                                  NULL, &tile, &out->desc);
+        struct onednn_linear shape = {.numerics = k->numerics, .n = n, .k = cols};
+        dnnl_status_t status = onednn_linear_make(o, &shape, PACKED_TILE_ROWS, NULL, &tile,
+                                                  &out->desc);
         onednn_matmul_release(&tile);
         if (status)
             return onednn_failed(status, err, "a layer of %lld x %lld", (long long)n,

@@ -33,7 +33,9 @@ static dnnl_status_t make_product(struct onednn *o, struct product *p)
         status = dnnl_memory_desc_init_by_tag(&b, 2, b_dims, dnnl_bf16,
                                               s->transpose_b ? dnnl_ba : dnnl_ab);
     if (!status) status = dnnl_memory_desc_init_by_strides(&c, 2, c_dims, dnnl_f32, c_strides);
-    if (!status) status = onednn_matmul_make(o, &a, &b, &c, NULL, s->beta, &p->matmul, NULL);
+    if (!status)
+        status = onednn_matmul_make(o, &a, &b, &c, NULL, (struct onednn_after){.beta = s->beta},
+                                    &p->matmul, NULL);
     return status;
 }
 

@@ -81,9 +81,14 @@ static double product_run(struct product *p, enum numerics numerics)
 {
     struct error err = {0};
     double start = bench_cpu();
+    struct gemm_layer layer = {.numerics = numerics,
+                               .packed = p->packed[numerics],
+                               .n = N,
+                               .k = K,
+                               .w = params_at(&p->params, 0)};
     for (int i = 0; i < PRODUCTS; i++) {
-        int rc = gemm_linear(p->gemm, numerics, p->packed[numerics], 0, M, N, K, p->x,
-                             params_at(&p->params, 0), NULL, p->y, &err);
+        int rc = gemm_linear(p->gemm, &layer, M, (struct rows){.x = p->x}, (struct rows){.x = p->y},
+                             &err);
         bench_must(rc == 0, &err);
     }
     return bench_cpu() - start;

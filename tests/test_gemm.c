@@ -64,8 +64,16 @@ static void layer_init(struct layer *l, int64_t n, int64_t k)
 static int linear(struct gemm *g, enum numerics numerics, const struct packed *packed,
                   const struct layer *l, int64_t m, const float *x, float *y, struct error *err)
 {
-    return gemm_linear(g, numerics, packed, l->weight, m, l->n, l->k, x,
-                       params_at(&l->p, l->weight), params_at(&l->p, l->bias), y, err);
+    struct gemm_layer layer = {numerics,
+                               packed,
+                               l->weight,
+                               l->n,
+                               l->k,
+                               params_at(&l->p, l->weight),
+                               params_at(&l->p, l->bias),
+                               ACT_NONE,
+                               false};
+    return gemm_linear(g, &layer, m, (struct rows){.x = (float *)x}, (struct rows){.x = y}, err);
 }
 
 static double worst_linear_error(const struct layer *l, enum numerics numerics, int64_t m,
@@ -125,9 +133,11 @@ TEST(linear_without_bias_and_without_rows)
     struct error err = {0};
     struct gemm *g = gemm_new(&err);
     float x[3] = {1, 2, 3}, w[6] = {1, 0, 0, 1, 1, 1}, y[2] = {9, 9};
-    CHECK_OK(gemm_linear(g, NUMERICS_F32, NULL, -1, 0, 2, 3, x, w, NULL, y, &err), &err);
+    struct gemm_layer l = {.n = 2, .k = 3, .w = w, .weight = -1};
+    struct rows in = {.x = x}, out = {.x = y};
+    CHECK_OK(gemm_linear(g, &l, 0, in, out, &err), &err);
     CHECK_EQ(y[0], 9);
-    CHECK_OK(gemm_linear(g, NUMERICS_F32, NULL, -1, 1, 2, 3, x, w, NULL, y, &err), &err);
+    CHECK_OK(gemm_linear(g, &l, 1, in, out, &err), &err);
     CHECK_EQ(y[0], 1);
     CHECK_EQ(y[1], 6);
     gemm_free(g);
@@ -179,7 +189,7 @@ TEST(a_row_has_the_same_bits_alone_and_among_others)
 
 /* oneDNN reads the instruction set it may use once, so older machines are tried in children of this
  * program. With AVX2 the kernels do treat some rows differently: this test fails when the tiles of
- * gemm.c are not proved before use. */
+ * tiles.c are not proved before use. */
 TEST(a_row_has_the_same_bits_with_older_instruction_sets)
 {
     static const char *const sets[] = {"SSE41", "AVX2", "AVX512_CORE"};
