@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "store/checksum.h"
 #include "store/digest.h"
 #include "store/planes.h"
 
@@ -80,6 +81,12 @@ static uint16_t unzigzag(uint16_t z)
     return (z >> 1) ^ (uint16_t) - (z & 1);
 }
 
+/* Of the n bytes before it. SHA-256, which version 1 has, takes as long as all the rest of reading. */
+static uint64_t checksum_by(uint16_t version, const uint8_t *record, size_t n)
+{
+    return version == 1 ? digest_short(record, n) : checksum_of(record, n);
+}
+
 static size_t pack(const struct block_shape *s, const struct block_row *rows, uint32_t n_rows,
                    uint8_t *plain)
 {
@@ -140,7 +147,7 @@ int64_t block_encode(const struct block_shape *s, uint32_t view, uint32_t number
         n += (size_t)packed;
     }
     memcpy(record, &h, sizeof h);
-    uint64_t checksum = digest_short(record, n);
+    uint64_t checksum = checksum_by(BLOCK_VERSION, record, n);
     memcpy(record + n, &checksum, CHECKSUM_BYTES);
     return (int64_t)(n + CHECKSUM_BYTES);
 }
@@ -156,10 +163,11 @@ static int check_header(const struct header *h, const struct block_shape *s, uin
                         uint32_t number, size_t n, struct error *err)
 {
     if (h->magic != MAGIC) return damaged(err, view, number, "it does not begin with CSFB");
-    if (h->version != BLOCK_VERSION)
+    if (h->version < BLOCK_OLDEST || h->version > BLOCK_VERSION)
         return error_set(err, ERR_INCOMPATIBLE,
-                         "feature block %u of view %u has format version %u; this program reads %d",
-                         number, view, h->version, BLOCK_VERSION);
+                         "feature block %u of view %u has format version %u; this program reads "
+                         "versions %d to %d: use the clipstill that made it, or a newer one",
+                         number, view, h->version, BLOCK_OLDEST, BLOCK_VERSION);
     if (h->view != view || h->number != number)
         return damaged(err, view, number, "it is stored under another block's key");
     if (h->storage != s->codec.storage || h->dim != s->codec.dim || h->period != s->period ||
@@ -224,10 +232,10 @@ int block_decode(struct block *b, const struct block_shape *s, uint32_t view, ui
     struct header h;
     uint64_t checksum;
     if (n < HEADER_BYTES + CHECKSUM_BYTES) return damaged(err, view, number, "it is cut short");
-    memcpy(&checksum, record + n - CHECKSUM_BYTES, CHECKSUM_BYTES);
-    if (checksum != digest_short(record, n - CHECKSUM_BYTES))
-        return damaged(err, view, number, "its checksum does not match");
     memcpy(&h, record, sizeof h);
+    memcpy(&checksum, record + n - CHECKSUM_BYTES, CHECKSUM_BYTES);
+    if (checksum != checksum_by(h.version, record, n - CHECKSUM_BYTES))
+        return damaged(err, view, number, "its checksum does not match");
     int rc = check_header(&h, s, view, number, n, err);
     if (rc < 0) return rc;
     *b = (struct block){.view = view, .number = number, .plain = plain};

@@ -8,7 +8,7 @@
  * The record, little-endian (the value of the LMDB key view u32, block u32, both big-endian):
  *
  *      0   4  "CSFB"
- *      4   2  version, 1
+ *      4   2  version: 2, or 1, which is still read; they differ in the checksum alone
  *      6   2  storage: 0 f32, 1 f16, 2 q, 3 bf16
  *      8   4  view                             a record read under another key is refused
  *     12   4  block number: slot i holds record number * n_slots + i of the corpus
@@ -25,7 +25,7 @@
  *          8 * n_present  first 8 bytes of each present record's key, ascending slots
  *          4 * n_present  norms, f32
  *          n_packed       the planes
- *          8  checksum: digest_short of everything before it
+ *          8  checksum: checksum_of everything before it; of version 1, digest_short
  *
  * The planes, once unpacked, with m = n_present - n_raw - n_zero vectors coded; "plane k" is byte k
  * of each number, for value j = 0..dim-1, and in it for every vector in order of slots
@@ -57,7 +57,8 @@
 
 #define BLOCK_MAX_SLOTS 256
 #define BLOCK_MAX_F32_BYTES (1 << 20)
-#define BLOCK_VERSION 1
+#define BLOCK_VERSION 2
+#define BLOCK_OLDEST 1 /* that is still read */
 #define BLOCK_ABSENT 3 /* beside enum codec_kind */
 
 struct block_shape {

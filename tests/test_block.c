@@ -2,6 +2,7 @@
  * valid checksum (as a hostile one would) is refused as well, without reading or writing out of bounds. */
 #include "store/block.h"
 
+#include "store/checksum.h"
 #include "store/digest.h"
 #include "store/memory.h"
 #include "tests/check.h"
@@ -160,12 +161,21 @@ TEST(the_record_is_a_pure_function_of_its_rows)
     tear_down(&f);
 }
 
-TEST(every_flipped_bit_and_every_cut_is_refused)
+static void make_version_1(struct fixture *f)
+{
+    f->record[4] = 1;
+    uint64_t checksum = digest_short(f->record, (size_t)f->n - 8);
+    memcpy(f->record + f->n - 8, &checksum, 8);
+}
+
+static void check_flips(int version)
 {
     struct fixture f;
     struct error err;
     struct block b;
     CHECK(set_up(&f, STORAGE_Q, 24, 0, 5));
+    if (version == 1) make_version_1(&f);
+    CHECK_EQ(f.record[4], version);
     for (int64_t i = 0; i < f.n * 8; i++) {
         f.record[i / 8] ^= (uint8_t)(1 << i % 8);
         if (decode(&f, &b, f.record, (size_t)f.n, &err) != ERR_CORRUPT)
@@ -182,9 +192,15 @@ TEST(every_flipped_bit_and_every_cut_is_refused)
     tear_down(&f);
 }
 
+TEST(every_flipped_bit_and_every_cut_is_refused)
+{
+    check_flips(BLOCK_VERSION);
+    check_flips(1);
+}
+
 static void seal(uint8_t *record, int64_t n)
 {
-    uint64_t checksum = digest_short(record, (size_t)n - 8);
+    uint64_t checksum = checksum_of(record, (size_t)n - 8);
     memcpy(record + n - 8, &checksum, 8);
 }
 
@@ -234,8 +250,10 @@ TEST(refusals_name_their_reason)
     state = 3; /* slot 3, the zero vector, is there */
     CHECK(set_up(&f, STORAGE_Q, 24, 0, 50));
     CHECK(f.record[30] == 1);
-    f.record[4] = 2;
-    expect_refusal(&f, ERR_INCOMPATIBLE, "version 2");
+    f.record[4] = BLOCK_VERSION + 1;
+    expect_refusal(&f, ERR_INCOMPATIBLE, "version 3");
+    f.record[4] = 0;
+    expect_refusal(&f, ERR_INCOMPATIBLE, "version 0");
     f.record[4] = BLOCK_VERSION;
     f.record[26]++;
     expect_refusal(&f, ERR_CORRUPT, "plane bytes");
