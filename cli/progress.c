@@ -1,4 +1,4 @@
-/* Progress, log and signals of the command line; see progress.h. */
+/* Progress and log of the command line; see progress.h. */
 #include "cli/progress.h"
 
 #include <inttypes.h>
@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "cli/option.h"
+#include "cli/signals.h"
 
-static volatile sig_atomic_t signal_seen;
 static struct {
     bool line_open, terminal;
     double last_s, start_s;
@@ -24,12 +24,6 @@ static double now_s(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void on_signal(int n)
-{
-    if (signal_seen) _exit(128 + n);
-    signal_seen = n;
 }
 
 void progress_end(void)
@@ -106,18 +100,13 @@ static void on_curve(void *context, const char *json)
 static bool on_stopped(void *context)
 {
     (void)context;
-    return signal_seen != 0;
+    return signals_seen() != 0;
 }
 
 const struct report *progress_start(void)
 {
     static const struct report report = {NULL, on_progress, on_warn, on_curve, on_stopped};
-    static const int signals[] = {SIGINT, SIGTERM, SIGUSR1, SIGHUP};
-    struct sigaction act;
-    memset(&act, 0, sizeof act);
-    act.sa_handler = on_signal;
-    sigemptyset(&act.sa_mask);
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &act, NULL);
+    signals_watch();
     signal(SIGPIPE, SIG_IGN);
     state.terminal = isatty(STDERR_FILENO) && strcmp(option_globals.progress, "none");
     return &report;
@@ -125,7 +114,7 @@ const struct report *progress_start(void)
 
 int progress_signal(void)
 {
-    return signal_seen;
+    return signals_seen();
 }
 
 void progress_say(const char *fmt, ...)

@@ -7,8 +7,8 @@
 
 #include "store/report.h"
 
-/* Installs handlers for SIGINT, SIGTERM, SIGUSR1 and SIGHUP: the first asks the stage to stop after
- * a clean commit, a second one ends the process at once. Borrowed; lives as long as the process. */
+/* From here on a signal asks the stage to stop after a clean commit, and a second one ends the process at once
+ * (cli/signals.h). Before any parallel region. Borrowed; lives as long as the process. */
 const struct report *progress_start(void);
 /* Ends the line on the terminal. */
 void progress_end(void);

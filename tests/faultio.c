@@ -3,6 +3,8 @@
  *
  *     FAULT_CALL=write|sync|alloc FAULT_AT=N   the Nth such call fails: EIO, ENOMEM for alloc. alloc counts
  *                                              the calls of aligned_alloc, by which the store allocates
+ *     FAULT_SIGNAL=N                           instead of failing, the call is delayed until the process has got
+ *                                              this signal
  *     FAULT_SHORT=1                            a write that fails has written half before
  *     FAULT_COUNT=FILE                         how many of them there were is written there at the end
  *     FAULT_STATFS=HEX                         statfs says that files lie on a file system of this magic
@@ -15,11 +17,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/uio.h>
@@ -34,7 +38,15 @@ enum {
     OP_UNLINK = 'u'
 };
 
-static long n_calls;
+static long *n_calls; /* shared with forked children */
+static pid_t process;
+
+__attribute__((constructor)) static void at_start(void)
+{
+    n_calls = mmap(NULL, sizeof *n_calls, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                   0);
+    process = getpid();
+}
 
 static void *real(const char *name)
 {
@@ -70,8 +82,12 @@ static int is_call(const char *call)
 static int fails(const char *call)
 {
     if (!is_call(call)) return 0;
-    const char *at = getenv("FAULT_AT");
-    return ++n_calls == (at ? atol(at) : 0);
+    const char *at = getenv("FAULT_AT"), *signal = getenv("FAULT_SIGNAL");
+    if (++*n_calls != (at ? atol(at) : 0)) return 0;
+    if (!signal) return 1;
+    kill(process, atoi(signal));
+    usleep(20000);
+    return 0;
 }
 
 __attribute__((destructor)) static void at_end(void)
@@ -79,7 +95,7 @@ __attribute__((destructor)) static void at_end(void)
     const char *file = getenv("FAULT_COUNT");
     FILE *f = file ? fopen(file, "w") : NULL;
     if (!f) return;
-    fprintf(f, "%ld\n", n_calls);
+    fprintf(f, "%ld\n", *n_calls);
     fclose(f);
 }
 
