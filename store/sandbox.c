@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -85,6 +86,37 @@ static void hear(const char *line, struct heard *h, void (*finding)(void *, cons
     }
 }
 
+/* Hears the child out, and looks after every line, and five times a second while there is none, whether to
+ * stop; the child is killed then. */
+static void listen(int from, pid_t child, struct heard *h, void (*finding)(void *, const char *),
+                   void *context, const struct report *report, struct error *err)
+{
+    char text[1200]; // longer than any line
+    size_t n = 0;
+    for (;;) {
+        if (report_stopped(report)) {
+            h->stopped = true;
+            kill(child, SIGKILL);
+            return;
+        }
+        struct pollfd wait = {.fd = from, .events = POLLIN};
+        if (poll(&wait, 1, 200) <= 0) continue;
+        ssize_t got = read(from, text + n, sizeof text - n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return;
+        n += (size_t)got;
+        char *line = text, *end;
+        while ((end = memchr(line, '\n', n))) {
+            *end = 0;
+            hear(line, h, finding, context, report, err);
+            n -= (size_t)(end + 1 - line);
+            line = end + 1;
+        }
+        if (n == sizeof text) n = 0;
+        memmove(text, line, n);
+    }
+}
+
 int sandbox_run(int (*work)(void *context, struct sandbox *box, struct error *err), void *context,
                 void (*finding)(void *context, const char *text), void *finding_context,
                 const struct report *report, struct error *err)
@@ -101,20 +133,8 @@ int sandbox_run(int (*work)(void *context, struct sandbox *box, struct error *er
     if (child == 0) be_the_child(ends[1], work, context);
     close(ends[1]);
     struct heard h = {0};
-    char line[1200];
-    FILE *in = fdopen(ends[0], "r");
-    while (in && fgets(line, sizeof line, in)) {
-        line[strcspn(line, "\n")] = 0;
-        hear(line, &h, finding, finding_context, report, err);
-        if (!h.stopped && report_stopped(report)) {
-            h.stopped = true;
-            kill(child, SIGKILL);
-        }
-    }
-    if (in)
-        fclose(in);
-    else
-        close(ends[0]);
+    listen(ends[0], child, &h, finding, finding_context, report, err);
+    close(ends[0]);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
     if (h.stopped) return error_set(err, ERR_STOPPED, "the check was stopped");
     if (h.code < 0) return h.code;

@@ -24,7 +24,7 @@
 struct sandbox;
 
 /* Findings come in order. A child that dies adds one finding that says so. ERR_STOPPED when report
- * says stop. */
+ * says stop, which it is asked five times a second. */
 int sandbox_run(int (*work)(void *context, struct sandbox *box, struct error *err), void *context,
                 void (*finding)(void *context, const char *text), void *finding_context,
                 const struct report *report, struct error *err) MUST_CHECK;

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tests/check.h"
 
@@ -81,6 +82,28 @@ TEST(sandbox_stops_when_told)
     struct heard h = {0};
     struct report report = {.stopped = always};
     CHECK_EQ(sandbox_run(work, "all", hear, &h, &report, &err), ERR_STOPPED);
+}
+
+static _Noreturn int say_nothing(void *context, struct sandbox *box, struct error *err)
+{
+    (void)context, (void)box, (void)err;
+    for (;;) pause();
+}
+
+static bool from_the_third(void *context)
+{
+    return ++*(int *)context >= 3;
+}
+
+TEST(sandbox_stops_a_child_that_says_nothing)
+{
+    struct error err = {0};
+    struct heard h = {0};
+    int n_asked = 0;
+    struct report report = {.context = &n_asked, .stopped = from_the_third};
+    CHECK_EQ(sandbox_run(say_nothing, NULL, hear, &h, &report, &err), ERR_STOPPED);
+    CHECK_EQ(h.n, 0);
+    CHECK_EQ(n_asked, 3);
 }
 
 TEST_MAIN
