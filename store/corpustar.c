@@ -190,11 +190,7 @@ static int make_room(struct walk *w, uint64_t n, struct error *err)
 {
     uint64_t limit = w->is_file ? 0 : w->o->shard_bytes;
     int rc = 0;
-    if (w->tar && limit && tar_bytes(w->tar) + n > limit) {
-        rc = end_shard(w, err);
-        if (rc == 0 && report_stopped(w->report))
-            rc = error_set(err, ERR_STOPPED, "export stopped between two shards");
-    }
+    if (w->tar && limit && tar_bytes(w->tar) + n > limit) rc = end_shard(w, err);
     if (rc < 0 || w->tar) return rc;
     char *path = shard_path(w, w->counts->n_shards, err);
     rc = path ? tar_create(path, &w->tar, err) : ERR_NOMEM;
@@ -284,6 +280,8 @@ static int walk(struct walk *w, struct error *err)
     int rc = w->is_file ? 0 : file_make_folder(w->o->path, err);
     if (rc == 0) rc = sort_pictures(w, err);
     for (uint32_t i = 0; rc == 0 && i < w->n_pictures; i++) {
+        if (report_stopped(w->report))
+            return error_set(err, ERR_STOPPED, "export stopped; whole shards are kept");
         w->number = w->pictures[i].number;
         rc = add_picture(w, err);
         if (i % TELL_EACH == 0) report_progress(w->report, "export", i, w->n_pictures, 0, 0);

@@ -45,7 +45,7 @@ struct corpustar_counts {
 };
 
 /* ERR_EXISTS: the folder holds shards beyond the last, of another export. ERR_NOT_FOUND: nothing is
- * meant. ERR_STOPPED between two shards. */
+ * meant. ERR_STOPPED between two pictures: no part of a shard is left. */
 int corpustar_export(struct corpus *c, const struct corpustar_options *o, const struct report *report,
                      struct corpustar_counts *counts, struct error *err) MUST_CHECK;
 

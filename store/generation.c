@@ -87,12 +87,10 @@ static int copy_table(struct copy *c, int table, struct error *err)
         c->n_bytes += key.n + value.n;
         if (++c->n_done % 1024 == 0)
             report_progress(c->report, c->what, c->n_done, c->n_total, 0, 0);
-        if (c->n_bytes >= BATCH_BYTES) {
-            rc = commit(c, err);
-            if (rc == 0 && report_stopped(c->report))
-                rc = error_set(err, ERR_STOPPED, "%s was stopped; the store is as it was", c->what);
-            if (rc < 0) break;
-        }
+        if (c->n_bytes >= BATCH_BYTES) rc = commit(c, err);
+        if (rc == 0 && report_stopped(c->report))
+            rc = error_set(err, ERR_STOPPED, "%s was stopped; the store is as it was", c->what);
+        if (rc < 0) break;
         rc = kv_cursor_next(cur, &key, &value, err);
     }
     kv_cursor_close(cur);

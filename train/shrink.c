@@ -20,6 +20,13 @@ struct shrinking {
     struct student *student;
 };
 
+/* Between two steps, and nothing is written before the last. */
+static int go_on(const struct report *report, struct error *err)
+{
+    if (!report_stopped(report)) return 0;
+    return error_set(err, ERR_STOPPED, "shrink was stopped; the same command begins again");
+}
+
 static int prune(struct shrinking *s, struct error *err)
 {
     if (!s->o->cache) return 0;
@@ -68,6 +75,7 @@ static int fill(struct shrinking *s, const struct report *report, struct error *
                         t->image->config.arch == ARCH_VIT ? "vision transformer"
                                                           : "network like its teacher's");
     }
+    if (rc == 0) rc = go_on(report, err);
     if (rc == 0 && m->text) {
         size_t n;
         const void *bytes = tokenizer_model(
@@ -134,10 +142,14 @@ int shrink_run(const struct shrink_options *o, const struct report *report,
     }
     rc = model_open(&s.teacher, o->teacher,
                     (o->no_image ? 0 : MODEL_IMAGE) | (o->no_text ? 0 : MODEL_TEXT), err);
+    if (rc == 0) rc = go_on(report, err);
     if (rc == 0 && s.teacher->text) rc = prune(&s, err);
+    if (rc == 0) rc = go_on(report, err);
     if (rc == 0) rc = make_student(&s, err);
     if (rc == 0) rc = fill(&s, report, err);
+    if (rc == 0) rc = go_on(report, err);
     if (rc == 0) rc = make_extra(&s, &extra, err);
+    if (rc == 0) rc = go_on(report, err);
     if (rc == 0) rc = file_make_folder(o->out, err);
     if (rc == 0) rc = student_save(s.student, o->out, extra, err);
     if (rc == 0) result->summary = make_summary(&s);

@@ -37,6 +37,7 @@ struct shrink_result {
     struct json *summary; /* parameters and vocabulary before and after; owned: json_free */
 };
 
+/* ERR_EXISTS: out holds a model. ERR_STOPPED between two steps, with nothing written. */
 int shrink_run(const struct shrink_options *o, const struct report *report,
                struct shrink_result *result, struct error *err) MUST_CHECK;
 
