@@ -1,5 +1,6 @@
 /* clipstill featurize: a teacher's features, computed once. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/command.h"
@@ -8,7 +9,7 @@
 
 static struct featurize_options o;
 static struct option_list taps, languages;
-static const char *numerics;
+static const char *numerics, *shard;
 static int n_views;
 static bool no_orientation;
 
@@ -37,6 +38,11 @@ static const struct option options[] = {
     {"accept-numerics", 0, OPTION_FLAG, NULL,
      "complete a set that was made in other numerics, in those of this run; recorded in the set", 0,
      0, NULL, &o.accept_numerics},
+    {"shard", 0, OPTION_STRING, "I/N",
+     "this machine's share, for --out; that of the Slurm array task when not given", 0, 0, NULL,
+     &shard},
+    {"out", 0, OPTION_STRING, "DIR",
+     "write the features into DIR, for merge, and the cache not at all", 0, 0, NULL, &o.out},
     {"dry-run", 0, OPTION_FLAG, NULL,
      "say what would be computed and how many bytes, write nothing", 0, 0, NULL, &o.dry_run},
 };
@@ -76,6 +82,25 @@ static void print_result(const struct featurize_result *r)
         printf("%" PRIu64 " pictures cannot be decoded and have no features\n", r->n_skipped);
 }
 
+/* --shard, or the place of this task in its Slurm array (sbatch --array=1-16, any first number and step). */
+static int choose_shard(struct error *err)
+{
+    char text[64];
+    const char *id = getenv("SLURM_ARRAY_TASK_ID"), *count = getenv("SLURM_ARRAY_TASK_COUNT"),
+               *min = getenv("SLURM_ARRAY_TASK_MIN"), *step = getenv("SLURM_ARRAY_TASK_STEP");
+    if (!o.out && shard)
+        return error_set(err, ERR_USAGE,
+                         "featurize --shard %s needs --out DIR: one cache has one writer", shard);
+    if (!o.out || (!shard && (!id || !count))) return 0;
+    if (shard) return shard_parse(shard, &o.shard, err);
+    long every = step && atol(step) > 0 ? atol(step) : 1;
+    snprintf(text, sizeof text, "%ld/%ld", (atol(id) - (min ? atol(min) : 1)) / every + 1,
+             atol(count));
+    int rc = shard_parse(text, &o.shard, err);
+    if (rc < 0) error_prefix(err, "SLURM_ARRAY_TASK_ID and _COUNT: ");
+    return rc;
+}
+
 static int run(const struct command *self, struct error *err)
 {
     const char *cache = self->positional[0];
@@ -92,9 +117,10 @@ static int run(const struct command *self, struct error *err)
     o.n_views = (uint32_t)n_views;
     o.apply_orientation = !no_orientation;
     int rc = featurize_parse_numerics(numerics, &o.numerics, err);
+    if (rc == 0) rc = choose_shard(err);
     if (rc < 0) return rc;
     rc = featurize_run(cache, &o, progress_start(), &r, err);
-    if (!o.dry_run) command_log_run(self, cache, as_json(&r), rc);
+    if (!o.dry_run) command_log_run(self, o.out ? o.out : cache, as_json(&r), rc);
     progress_end();
     if (rc == 0 && option_globals.json)
         rc = command_print_json(self, as_json(&r), err);

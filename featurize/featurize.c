@@ -20,6 +20,7 @@ struct featurize_options featurize_defaults(void)
                                       .n_views = 1,
                                       .plan = view_plan_default(),
                                       .numerics = FEATURIZE_AUTO,
+                                      .shard = {0, 1},
                                       .apply_orientation = true};
 }
 

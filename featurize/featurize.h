@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "featurize/shard.h"
 #include "featurize/view.h"
 #include "store/error.h"
 #include "store/featureset.h"
@@ -48,6 +49,10 @@ struct featurize_options {
     size_t n_languages;
     int max_tokens;                /* texts are cut here; 0: the teacher's own limit */
     bool apply_orientation;        /* turn pictures upright by EXIF; true */
+    struct shard shard;            /* of pictures and captions; {0, 1}: all */
+    /* where the sets are written, on this machine; NULL: into the cache. The cache is then read alone: what its
+     * own sets have counts as there, and numerics and storage are theirs. `merge` unites. */
+    const char *out;
     bool dry_run;                  /* count and estimate, write nothing */
     int n_threads;                 /* 0: as OpenMP has it */
 };

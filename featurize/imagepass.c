@@ -78,15 +78,16 @@ static void release(struct imagepass *p)
     memory_free(p);
 }
 
-/* Records first .. first + n that exist; returns how many. */
+/* Of the shard's records first .. end those that exist; returns how many. */
 static int list_images(struct imagepass *p, uint32_t first, uint32_t end, struct error *err)
 {
     int n = 0;
     for (uint32_t i = first; i < end; i++) {
-        int rc = corpus_get_image(p->corpus, i, &p->image[n], err);
+        uint32_t number = shard_number(&p->o->shard, i);
+        int rc = corpus_get_image(p->corpus, number, &p->image[n], err);
         if (rc == ERR_NOT_FOUND) continue;
         if (rc < 0) return rc;
-        p->number[n] = i;
+        p->number[n] = number;
         memcpy(p->key[n], p->image[n].key, DIGEST_BYTES);
         n++;
     }
@@ -233,7 +234,7 @@ static int refuse_without_bytes(struct imagepass *p, uint32_t n_images, struct e
     uint64_t n_without = 0;
     for (uint32_t i = 0; i < n_images; i++) {
         struct corpus_image image;
-        int rc = corpus_get_image(p->corpus, i, &image, err);
+        int rc = corpus_get_image(p->corpus, shard_number(&p->o->shard, i), &image, err);
         if (rc < 0 && rc != ERR_NOT_FOUND) return rc;
         n_without += rc == 0 && image.n_bytes == 0;
     }
@@ -287,7 +288,7 @@ int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_o
                   struct model *m, const struct report *report, uint64_t *n_skipped,
                   struct error *err)
 {
-    uint32_t n_images = corpus_n_images(c);
+    uint32_t n_images = shard_n(&o->shard, corpus_n_images(c));
     struct imagepass *p = memory_array(1, sizeof *p, MEMORY_MAX_SMALL, err);
     if (!p) return ERR_NOMEM;
     p->ts = ts;

@@ -36,19 +36,34 @@ static struct json *replay_of(const struct tapsets *ts, const struct model *m)
     return j;
 }
 
-/* ERR_NOT_FOUND is no error here: t->fs stays NULL. */
-static int open_existing(struct tapset *t, const char *cache, bool dry_run, struct error *err)
+/* The set where there is one; *fs NULL otherwise. */
+static int open_existing(const char *cache, const char *name, enum featureset_mode mode,
+                         struct featureset **fs, struct error *err)
 {
     char path[2 * FEATURESET_NAME_MAX];
-    snprintf(path, sizeof path, "features/%s", t->result->name);
+    snprintf(path, sizeof path, "features/%s", name);
     char *folder = file_join(cache, path, err);
     if (!folder) return ERR_NOMEM;
     bool is_there = file_is_folder(folder);
     memory_free(folder);
-    t->result->is_new = !is_there;
-    return is_there ? featureset_open(&t->fs, cache, t->result->name,
-                                      dry_run ? FEATURESET_READ : FEATURESET_WRITE, err)
-                    : 0;
+    return is_there ? featureset_open(fs, cache, name, mode, err) : 0;
+}
+
+static int open_both(struct tapset *t, const char *cache, const struct featurize_options *o,
+                     struct error *err)
+{
+    const char *name = t->result->name;
+    int rc = open_existing(o->out ? o->out : cache, name,
+                           o->dry_run ? FEATURESET_READ : FEATURESET_WRITE, &t->fs, err);
+    if (rc == 0 && o->out) rc = open_existing(cache, name, FEATURESET_READ, &t->base, err);
+    t->result->is_new = !t->fs && !t->base;
+    return rc;
+}
+
+/* The set that says what further features of it must be like; NULL for a new one. */
+static struct featureset *model_of(const struct tapset *t)
+{
+    return t->base ? t->base : t->fs;
 }
 
 /* What was not asked for is taken from the sets that are there. */
@@ -60,9 +75,9 @@ static void settle_numerics(struct tapsets *ts, const struct featurize_options *
     }
     ts->numerics = gemm_bf16_is_fast() ? NUMERICS_BF16 : NUMERICS_F32;
     for (int k = ts->n - 1; k >= 0 && !o->accept_numerics; k--) {
-        if (!ts->list[k].fs) continue;
-        const char *was = json_text(
-            json_get(featureset_spec(ts->list[k].fs)->fingerprint, "numerics"), "");
+        struct featureset *fs = model_of(&ts->list[k]);
+        if (!fs) continue;
+        const char *was = json_text(json_get(featureset_spec(fs)->fingerprint, "numerics"), "");
         if (!strcmp(was, "f32")) ts->numerics = NUMERICS_F32;
         if (!strcmp(was, "bf16")) ts->numerics = NUMERICS_BF16;
     }
@@ -70,9 +85,9 @@ static void settle_numerics(struct tapsets *ts, const struct featurize_options *
 
 static int settle_storage(struct tapset *t, const struct featurize_options *o, struct error *err)
 {
-    if (!o->store && t->fs) {
-        t->storage = featureset_spec(t->fs)->storage;
-        t->epsilon = featureset_spec(t->fs)->epsilon;
+    if (!o->store && model_of(t)) {
+        t->storage = featureset_spec(model_of(t))->storage;
+        t->epsilon = featureset_spec(model_of(t))->epsilon;
         return 0;
     }
     const char *store = o->store ? o->store : t->tap.kind == TAP_FINAL ? STORE_FINAL : STORE_INNER;
@@ -99,10 +114,10 @@ static int create(struct tapsets *ts, struct tapset *t, const char *cache, const
 }
 
 /* What else can be done about a set that differs, after the sentence of featureset_check. */
-static int refuse(const struct tapset *t, const struct json *differences, int rc,
+static int refuse(const struct featureset *fs, const struct json *differences, int rc,
                   const struct error *why, struct error *err)
 {
-    const struct json *was = featureset_spec(t->fs)->fingerprint;
+    const struct json *was = featureset_spec(fs)->fingerprint;
     char hint[120] = "";
     if (fingerprint_only(differences, "numerics"))
         snprintf(hint, sizeof hint,
@@ -124,16 +139,15 @@ static int refuse(const struct tapset *t, const struct json *differences, int rc
 }
 
 /* The set's fingerprint against the one of this run. */
-static int check(const struct tapset *t, const struct json *fingerprint,
+static int check(struct featureset *fs, const struct json *fingerprint,
                  const struct featurize_options *o, struct error *err)
 {
     struct error why = {0};
-    struct json *differences = fingerprint_compare(featureset_spec(t->fs)->fingerprint,
-                                                   fingerprint);
+    struct json *differences = fingerprint_compare(featureset_spec(fs)->fingerprint, fingerprint);
     int rc = o->accept_numerics && fingerprint_only(differences, "numerics")
                  ? 0
-                 : featureset_check(t->fs, fingerprint, &why);
-    if (rc < 0) rc = refuse(t, differences, rc, &why, err);
+                 : featureset_check(fs, fingerprint, &why);
+    if (rc < 0) rc = refuse(fs, differences, rc, &why, err);
     json_free(differences);
     return rc;
 }
@@ -147,10 +161,10 @@ static int open_one(struct tapsets *ts, struct tapset *t, const char *cache,
     tap_name(&t->tap, ts->is_text, name, sizeof name);
     struct json *fingerprint = identity_fingerprint(ts->identity, name, t->storage, t->epsilon,
                                                     ts->numerics);
-    if (t->fs)
-        rc = check(t, fingerprint, o, err);
-    else if (!o->dry_run)
-        rc = create(ts, t, cache, ts->identity->model, fingerprint, err);
+    if (t->base) rc = check(t->base, fingerprint, o, err);
+    if (rc == 0 && t->fs) rc = check(t->fs, fingerprint, o, err);
+    if (rc == 0 && !t->fs && !o->dry_run)
+        rc = create(ts, t, o->out ? o->out : cache, ts->identity->model, fingerprint, err);
     json_free(fingerprint);
     return rc;
 }
@@ -191,8 +205,7 @@ int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_o
         if (!strncmp(o->taps[i], is_text ? "text." : "image.", is_text ? 5 : 6))
             rc = add_tap(ts, o->taps[i], o, is_text ? id->model->text : id->model->image,
                          &results[ts->n], err);
-    for (int k = 0; k < ts->n && rc == 0; k++)
-        rc = open_existing(&ts->list[k], cache, o->dry_run, err);
+    for (int k = 0; k < ts->n && rc == 0; k++) rc = open_both(&ts->list[k], cache, o, err);
     settle_numerics(ts, o);
     for (int k = 0; k < ts->n && rc == 0; k++) rc = open_one(ts, &ts->list[k], cache, o, err);
     if (rc < 0) tapsets_close(ts);
@@ -201,26 +214,40 @@ int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_o
 
 void tapsets_close(struct tapsets *ts)
 {
-    for (int k = 0; k < ts->n; k++) featureset_close(ts->list[k].fs);
+    for (int k = 0; k < ts->n; k++) {
+        featureset_close(ts->list[k].fs);
+        featureset_close(ts->list[k].base);
+    }
     ts->n = 0;
+}
+
+/* Sets bit k of missing where neither set of tap k has the record. */
+static int mark_missing(struct tapset *t, int k, uint32_t view, size_t n, const uint32_t *numbers,
+                        const uint8_t (*keys)[DIGEST_BYTES], uint64_t *missing, uint8_t *has,
+                        struct error *err)
+{
+    struct featureset *const sets[] = {t->fs, t->base};
+    for (size_t i = 0; i < n; i++) missing[i] |= (uint64_t)1 << k;
+    for (int s = 0; s < 2; s++) {
+        if (!sets[s]) continue;
+        int rc = featureset_has(sets[s], view, n, numbers, keys, has, err);
+        if (rc < 0) return rc;
+        for (size_t i = 0; i < n; i++)
+            if (has[i]) missing[i] &= ~((uint64_t)1 << k);
+    }
+    for (size_t i = 0; i < n; i++) t->result->n_hits += !(missing[i] >> k & 1);
+    return 0;
 }
 
 int tapsets_missing(struct tapsets *ts, uint32_t view, int n, const uint32_t *numbers,
                     const uint8_t (*keys)[DIGEST_BYTES], uint64_t *missing, uint8_t *has,
                     struct error *err)
 {
+    int rc = 0;
     memset(missing, 0, (size_t)n * sizeof *missing);
-    for (int k = 0; k < ts->n; k++) {
-        struct tapset *t = &ts->list[k];
-        memset(has, 0, (size_t)n);
-        int rc = t->fs ? featureset_has(t->fs, view, (size_t)n, numbers, keys, has, err) : 0;
-        if (rc < 0) return rc;
-        for (int i = 0; i < n; i++) {
-            t->result->n_hits += has[i];
-            if (!has[i]) missing[i] |= (uint64_t)1 << k;
-        }
-    }
-    return 0;
+    for (int k = 0; k < ts->n && rc == 0; k++)
+        rc = mark_missing(&ts->list[k], k, view, (size_t)n, numbers, keys, missing, has, err);
+    return rc;
 }
 
 static bool all_finite(const float *x, int64_t n)
@@ -304,5 +331,5 @@ uint64_t tapset_estimate(const struct tapset *t, uint64_t n, uint32_t n_views,
         return (uint64_t)((double)stored / (double)as_f32 * (double)n * (double)t->dim * 4);
     /* without a sample, of what cannot be seen: as f32, with norms and key checks */
     if (!t->forecast.n_slots) return n * ((uint64_t)t->dim * 4 + 12);
-    return forecast_bytes(&t->forecast, n, n_views, t->fs ? 0 : n_fixed_bytes);
+    return forecast_bytes(&t->forecast, n, n_views, model_of(t) ? 0 : n_fixed_bytes);
 }

@@ -18,6 +18,7 @@
 struct tapset {
     struct tap tap;
     struct featurize_set *result; /* borrowed: counts */
+    struct featureset *base;      /* the cache's own, when the set lies elsewhere; NULL */
     struct featureset *fs;        /* NULL in a dry run when the set is not there yet */
     bool numerics_noted;          /* featureset_accept was called in this run */
     int64_t dim;

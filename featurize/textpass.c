@@ -37,18 +37,19 @@ struct textpass {
     float *out[RUNNER_MAX_TAPS]; // (WINDOW, dim)
 };
 
-/* The wanted ones. */
+/* The wanted ones of the shard's first .. end. */
 static int list_captions(struct textpass *p, uint32_t first, uint32_t end, struct error *err)
 {
     int n = 0;
     for (uint32_t i = first; i < end; i++) {
         const char *text;
         size_t n_text;
-        if (p->wanted && !p->wanted[i]) continue;
-        int rc = corpus_caption_text(p->corpus, i, &text, &n_text, p->key[n], err);
+        uint32_t number = shard_number(&p->o->shard, i);
+        if (p->wanted && !p->wanted[number]) continue;
+        int rc = corpus_caption_text(p->corpus, number, &text, &n_text, p->key[n], err);
         if (rc == ERR_NOT_FOUND) continue;
         if (rc < 0) return rc;
-        p->number[n++] = i;
+        p->number[n++] = number;
     }
     return n;
 }
@@ -198,7 +199,7 @@ int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_op
     p->report = report;
     p->max_tokens = o->max_tokens > 0 ? o->max_tokens : m->max_tokens;
     int rc = o->n_languages ? route_captions(c, o->languages, o->n_languages, &p->wanted, err) : 0;
-    if (rc == 0) rc = run_windows(p, corpus_n_captions(c), err);
+    if (rc == 0) rc = run_windows(p, shard_n(&o->shard, corpus_n_captions(c)), err);
     runner_close(p->runner);
     for (int k = 0; k < ts->n; k++) memory_free(p->out[k]);
     memory_free(p->wanted);

@@ -1,0 +1,48 @@
+#!/bin/bash
+# One cache featurised by many machines: shards written elsewhere and merged give what one machine gives; a Slurm array; a window of time.
+. "$(dirname "$0")/tap.sh"
+c=$tmp/cache
+feat=(--teacher samples/teacher --numerics f32 --taps image.final,text.final,image.block2@2x2 --views 2)
+run ./clipstill ingest "$c" samples/corpus/public.tsv --classes samples/corpus/classes.json
+cp -r "$c" "$tmp/one"
+succeed "one machine" clip featurize "$tmp/one" "${feat[@]}"
+./clipstill dump "$tmp/one" >"$tmp/want"
+features() { find "$c/features" -type f -exec sha256sum {} + 2>/dev/null; find "$c/corpus" -name data.mdb -exec sha256sum {} +; }
+
+features >"$tmp/before"
+for i in 1 2 3; do succeed "shard $i of 3" clip featurize "$c" "${feat[@]}" --shard $i/3 --out "$tmp/part$i" -j $((i % 2 + 1)); done
+features >"$tmp/after"
+same "the cache itself is not written to" "$tmp/before" "$tmp/after"
+succeed "a shard given again" clip featurize "$c" "${feat[@]}" --shard 2/3 --out "$tmp/part2"
+stdout_has "finds its work done" "^text.final +0 vectors computed, [1-9]"
+expect "a part that is missing" 4 "" clip merge "$c" "$tmp/part1" "$tmp/part3" --complete
+stdout_has "is named" "lacks records 256 to 511"
+expect "comes in later, beside one that was merged" 0 "" clip merge "$c" "$tmp/part2" "$tmp/part1" --complete
+./clipstill dump "$c" >"$tmp/got"
+same "three shards give what one machine gives" "$tmp/want" "$tmp/got"
+expect "clean" 0 "" clip verify "$c"
+
+# the corpus grows: no record changes its shard, and what the cache has is not computed again
+succeed "more pictures" clip ingest "$c" samples/corpus/field.tsv
+for i in 1 2 3; do
+    succeed "shard $i of what is new" clip featurize "$c" "${feat[@]}" --shard $i/3 --out "$tmp/more$i"
+    stdout_has "hits are the cache's" "^text.final +[0-9]+ vectors computed, [1-9][0-9]+ hits"
+done
+expect "unite" 0 "" clip merge "$c" "$tmp"/more? --complete
+succeed "nothing is left to do" clip featurize "$c" "${feat[@]}"
+stdout_has "nothing" "^image.final +0 vectors computed"
+
+# a Slurm array of tasks 5, 7, 9
+run ./clipstill ingest "$tmp/s" samples/corpus/public.tsv --classes samples/corpus/classes.json
+for id in 5 7 9; do
+    succeed "array task $id" env SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_MIN=5 SLURM_ARRAY_TASK_STEP=2 SLURM_ARRAY_TASK_COUNT=3 ./clipstill featurize "$tmp/s" "${feat[@]}" --out "$tmp/task$id"
+done
+expect "merge" 0 "" clip merge "$tmp/s" "$tmp"/task? --complete
+./clipstill dump "$tmp/s" >"$tmp/got"
+same "the array gives what one machine gives" "$tmp/want" "$tmp/got"
+
+expect "a task beyond the array" 2 "SLURM_ARRAY_TASK_ID and _COUNT: shard \"7/3\"" env SLURM_ARRAY_TASK_ID=7 SLURM_ARRAY_TASK_COUNT=3 ./clipstill featurize "$c" "${feat[@]}" --out "$tmp/x"
+expect "a shard of the cache itself" 2 "needs --out DIR" clip featurize "$c" "${feat[@]}" --shard 1/3
+expect "no shard" 2 "expected i/n" clip featurize "$c" "${feat[@]}" --shard 4/3 --out "$tmp/x"
+expect "another storage than the cache's" 5 "storage" clip featurize "$c" "${feat[@]}" --store f16 --shard 1/3 --out "$tmp/x"
+finish
