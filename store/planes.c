@@ -1,4 +1,4 @@
-/* Tiles of numbers between rows and planes; see planes.h. A tile holds its numbers as u32 whatever their
+/* Rows of numbers to planes, by tiles; see planes.h, and planes_rows.c for the way back. A tile holds its numbers as u32 whatever their
  * width, so that one set of loops serves all storages. The loops over rows are vectorised by the
  * compiler; where they turn a tile on its side they run inside the nearest cache. */
 #include "store/planes.h"
@@ -46,34 +46,6 @@ INLINE void rows_into(struct tile *t, const struct shape *s, const uint8_t *cons
     }
 }
 
-INLINE void rows_out_of(const struct tile *t, const struct shape *s, uint8_t *out)
-{
-    uint32_t n_rows = s->n, n_values = t->n_values, width = s->width;
-    for (uint32_t r = 0; r < n_rows; r++) {
-        uint8_t *restrict p = out + ((size_t)r * s->dim + t->first) * width;
-        if (n_values == VALUES)
-            for (uint32_t i = 0; i < VALUES; i++) memcpy(p + i * width, &t->at[i][r], width);
-        else
-            for (uint32_t i = 0; i < n_values; i++) memcpy(p + i * width, &t->at[i][r], width);
-    }
-}
-
-INLINE void planes_into(struct tile *t, const struct shape *s, const uint8_t *planes)
-{
-    uint32_t n_rows = s->n, n_values = t->n_values;
-    size_t plane = s->plane;
-    for (uint32_t i = 0; i < n_values; i++) {
-        const uint8_t *restrict p = planes + (size_t)(t->first + i) * n_rows;
-        uint32_t *restrict v = t->at[i];
-        if (s->width == 2)
-            for (uint32_t r = 0; r < n_rows; r++) v[r] = p[r] | (uint32_t)p[r + plane] << 8;
-        else
-            for (uint32_t r = 0; r < n_rows; r++)
-                v[r] = p[r] | (uint32_t)p[r + plane] << 8 | (uint32_t)p[r + 2 * plane] << 16 |
-                       (uint32_t)p[r + 3 * plane] << 24;
-    }
-}
-
 INLINE void planes_out_of(const struct tile *t, const struct shape *s, uint8_t *planes)
 {
     uint32_t n_rows = s->n, n_values = t->n_values;
@@ -104,41 +76,16 @@ INLINE size_t from_rows(const uint8_t *const *rows, uint32_t n, uint32_t dim, ui
     return s.plane * width;
 }
 
-INLINE void to_rows(const uint8_t *planes, uint32_t n, uint32_t dim, uint32_t width, uint8_t *out)
-{
-    struct shape s = {n, dim, width, (size_t)n * dim};
-    struct tile t;
-    for (uint32_t j = 0; j < dim; j += VALUES) {
-        move(&t, j, dim);
-        planes_into(&t, &s, planes);
-        rows_out_of(&t, &s, out);
-    }
-}
-
 KERNEL size_t planes_from_rows(const uint8_t *const *rows, uint32_t n_rows, uint32_t dim,
                                uint32_t width, uint8_t *out)
 {
     return width == 2 ? from_rows(rows, n_rows, dim, 2, out) : from_rows(rows, n_rows, dim, 4, out);
 }
 
-KERNEL void planes_to_rows(const uint8_t *planes, uint32_t n_rows, uint32_t dim, uint32_t width,
-                           uint8_t *out)
-{
-    if (width == 2)
-        to_rows(planes, n_rows, dim, 2, out);
-    else
-        to_rows(planes, n_rows, dim, 4, out);
-}
-
 /* 0, -1, 1, -2, ... as 0, 1, 2, 3, ...; on the low 16 bits. */
 INLINE uint32_t zigzag(uint32_t v)
 {
     return (v << 1 ^ (0u - (v >> 15 & 1))) & 0xffff;
-}
-
-INLINE uint32_t unzigzag(uint32_t z)
-{
-    return z >> 1 ^ (0u - (z & 1));
 }
 
 /* floor of the average + 1/2 */
@@ -180,22 +127,4 @@ KERNEL size_t planes_from_codes(const uint8_t *const *rows, uint32_t n_rows, uin
         }
     }
     return n_rows ? 2 * s.plane + 2 * (size_t)period : 0;
-}
-
-KERNEL void planes_to_codes(const uint8_t *planes, uint32_t n_rows, uint32_t dim, uint32_t period,
-                            uint8_t *out)
-{
-    struct shape s = {n_rows, dim, 2, (size_t)n_rows * dim};
-    struct tile t;
-    const uint8_t *means = planes + 2 * s.plane;
-    for (uint32_t cell = 0; cell < dim && n_rows; cell += period)
-        for (uint32_t c = 0; c < period; c += VALUES) {
-            move(&t, cell + c, cell + period);
-            planes_into(&t, &s, planes);
-            for (uint32_t i = 0; i < t.n_values; i++) {
-                uint32_t mean = unzigzag(means[c + i] | (uint32_t)means[c + i + period] << 8);
-                for (uint32_t r = 0; r < n_rows; r++) t.at[i][r] = unzigzag(t.at[i][r]) + mean;
-            }
-            rows_out_of(&t, &s, out);
-        }
 }

@@ -6,12 +6,12 @@
  *     planes_to_codes(plain, n_rows, dim, period, codes);
  *
  * Plane k holds byte k of every number: for value j = 0..dim-1, and in it for every row. Residuals
- * and means are drawn in store/block.h, which alone calls this. The work goes through tiles of 16
+ * and means are drawn in store/block.h, which alone calls this. The work goes through tiles of some
  * values by all rows, which stay in the nearest cache: value by value it is several times slower,
  * because rows of a power of two of bytes fall on each other there.
  *
- * Invariants: integers only, so that every CPU gives the same bytes; compiled once a vector width
- * and chosen at load time. Nothing is allocated; any thread.
+ * Invariants: integers only, so that every CPU gives the same bytes; the way in is compiled once a
+ * vector width and chosen at load time. Nothing is allocated; any thread.
  */
 #ifndef STORE_PLANES_H
 #define STORE_PLANES_H

@@ -1,4 +1,7 @@
-/* Planes against their definition, number by number: the scalar twin of the tiles. Seeds are fixed. */
+/* Planes against their definition, number by number: the scalar twin of the tiles. Seeds are fixed.
+ *
+ * covers: planes_rows
+ */
 #include "store/planes.h"
 
 #include <string.h>
@@ -60,8 +63,9 @@ static void twin_of_codes(uint32_t n, uint32_t dim, uint32_t period)
     }
 }
 
-static const uint32_t SIZES[][2] = {{1, 1},    {1, 17},    {3, 15},   {255, 16},
-                                    {256, 33}, {256, 512}, {64, 520}, {17, 100}};
+static const uint32_t SIZES[][2] = {{1, 1},     {1, 17},   {3, 15},   {255, 16}, {256, 33},
+                                    {256, 512}, {64, 520}, {17, 100}, {16, 8},   {16, 4},
+                                    {15, 7},    {31, 9},   {100, 6},  {255, 65}};
 
 TEST(planes_of_rows_are_their_bytes_and_come_back)
 {
