@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "store/memory.h"
+#include "store/tempfile.h"
 
 /* Opens for reading and refuses what is not a regular file (a folder, a FIFO that would hang). */
 static int open_regular(const char *path, struct stat *st, struct error *err)
@@ -84,27 +85,12 @@ static int write_all(int fd, const char *p, size_t n)
 
 int file_write(const char *path, const void *bytes, size_t n, struct error *err)
 {
-    char *folder = NULL, *tmp = memory_array(strlen(path) + 32, 1, MEMORY_MAX_SMALL, err);
-    if (!tmp) return ERR_NOMEM;
-    sprintf(tmp, "%s.tmp-%ld", path, (long)getpid());
-    int rc = 0;
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        rc = error_errno(err, "%s: cannot be created", tmp);
-        goto done;
-    }
-    if (write_all(fd, bytes, n) < 0 || fsync(fd) < 0) rc = error_errno(err, "%s: writing", tmp);
-    if (close(fd) < 0 && rc == 0) rc = error_errno(err, "%s: writing", tmp);
-    if (rc == 0 && rename(tmp, path) < 0) rc = error_errno(err, "%s: cannot be put in place", path);
-    if (rc < 0) {
-        unlink(tmp);
-        goto done;
-    }
-    folder = file_folder_of(path, err);
-    rc = folder ? file_sync_folder(folder, err) : ERR_NOMEM;
-done:
-    memory_free(folder);
-    memory_free(tmp);
+    struct tempfile t;
+    int rc = tempfile_open(&t, path, err);
+    if (rc < 0) return rc;
+    if (write_all(t.fd, bytes, n) < 0) rc = error_errno(err, "%s: writing", t.tmp);
+    if (rc == 0) rc = tempfile_place(&t, err);
+    tempfile_close(&t);
     return rc;
 }
 

@@ -1,7 +1,7 @@
 /* Files: whole reads with a limit, atomic durable writes, folders, read-only maps.
  *
- * file_write makes PATH.tmp-<pid>, writes, fsyncs, renames and fsyncs the folder: readers see the old or
- * the new file, never half of one. Errors name the path.
+ * file_write writes beside and renames (store/tempfile.h): readers see the old or the new file, never half
+ * of one. Errors name the path.
  */
 #ifndef STORE_FILE_H
 #define STORE_FILE_H

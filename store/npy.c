@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "store/codec.h"
 #include "store/memory.h"
+#include "store/outfile.h"
 
 #define MAGIC          "\x93NUMPY"
 #define WRITTEN_HEADER 128 /* bytes before the data in files of ours */
@@ -207,8 +207,8 @@ void npy_row_f32(const struct npy *a, uint64_t row, float *out)
 }
 
 struct npy_writer {
-    FILE *f;
-    char *path, *tmp;
+    struct outfile *file;
+    char *path;
     uint16_t *half; // (n_cols) of a row on its way to f16, else NULL
     uint64_t n_cols, n_rows;
 };
@@ -229,12 +229,11 @@ static void format_header(const struct npy_writer *w, char header[WRITTEN_HEADER
     header[WRITTEN_HEADER - 1] = '\n';
 }
 
-static void writer_free(struct npy_writer *w)
+void npy_abandon(struct npy_writer *w)
 {
     if (!w) return;
-    if (w->f) fclose(w->f);
+    outfile_abandon(w->file);
     memory_free(w->path);
-    memory_free(w->tmp);
     memory_free(w->half);
     memory_free(w);
 }
@@ -255,19 +254,14 @@ int npy_create_as(const char *path, enum npy_type type, uint64_t n_cols, struct 
     if (type == NPY_F16 && !(w->half = memory_array(n_cols, sizeof *w->half, MEMORY_MAX_FILE, err)))
         goto fail;
     if (!(w->path = memory_string(path, err))) goto fail;
-    if (!(w->tmp = memory_array(strlen(path) + 32, 1, MEMORY_MAX_SMALL, err))) goto fail;
-    sprintf(w->tmp, "%s.tmp-%ld", path, (long)getpid());
-    w->f = fopen(w->tmp, "wb");
+    rc = outfile_create(path, &w->file, err);
     format_header(w, header);
-    if (!w->f || fwrite(header, sizeof header, 1, w->f) != 1) {
-        rc = error_errno(err, "%s: cannot be written", w->tmp);
-        if (w->f) unlink(w->tmp);
-        goto fail;
-    }
+    if (rc == 0) rc = outfile_add(w->file, header, sizeof header, err);
+    if (rc < 0) goto fail;
     *out = w;
     return 0;
 fail:
-    writer_free(w);
+    npy_abandon(w);
     return rc;
 }
 
@@ -280,32 +274,20 @@ int npy_add_row(struct npy_writer *w, const float *row, struct error *err)
             return error_set(err, ERR_DATA, "%s: %g does not fit f16: write f32", w->path,
                              (double)row[i]);
     }
-    if (w->n_cols && fwrite(bytes, w->n_cols * (w->half ? 2 : 4), 1, w->f) != 1)
-        return error_errno(err, "%s: writing", w->tmp);
-    w->n_rows++;
-    return 0;
+    int rc = outfile_add(w->file, bytes, w->n_cols * (w->half ? 2 : 4), err);
+    w->n_rows += rc == 0;
+    return rc;
 }
 
 int npy_finish(struct npy_writer *w, struct error *err)
 {
     char header[WRITTEN_HEADER];
-    int rc = 0;
     format_header(w, header);
-    if (fseek(w->f, 0, SEEK_SET) || fwrite(header, sizeof header, 1, w->f) != 1 || fflush(w->f) ||
-        fsync(fileno(w->f)))
-        rc = error_errno(err, "%s: writing", w->tmp);
-    if (fclose(w->f) && rc == 0) rc = error_errno(err, "%s: writing", w->tmp);
-    w->f = NULL;
-    if (rc == 0 && rename(w->tmp, w->path) < 0)
-        rc = error_errno(err, "%s: cannot be put in place", w->path);
-    if (rc < 0) unlink(w->tmp);
-    writer_free(w);
+    int rc = outfile_patch(w->file, 0, header, sizeof header, err);
+    if (rc == 0) {
+        rc = outfile_finish(w->file, err);
+        w->file = NULL;
+    }
+    npy_abandon(w);
     return rc;
-}
-
-void npy_abandon(struct npy_writer *w)
-{
-    if (!w) return;
-    unlink(w->tmp);
-    writer_free(w);
 }

@@ -31,7 +31,7 @@ void npy_close(struct npy *a);
 void npy_row_f32(const struct npy *a, uint64_t row, float *out);
 
 struct npy_writer;
-/* Writes path.tmp-<pid>; npy_finish puts it in place atomically, npy_abandon removes it. f32; _as: NPY_F32
+/* Writes beside it (store/outfile.h); npy_finish puts it in place atomically, npy_abandon removes it. f32; _as: NPY_F32
  * or NPY_F16. */
 int npy_create(const char *path, uint64_t n_cols, struct npy_writer **w, struct error *err) MUST_CHECK;
 int npy_create_as(const char *path, enum npy_type type, uint64_t n_cols, struct npy_writer **w,

@@ -1,7 +1,7 @@
 /* A file that is written piece by piece and put in place at the end.
  *
  *     struct outfile *f;
- *     outfile_create("out/x.tar", &f, &err);          // writes out/x.tar.tmp-<pid>
+ *     outfile_create("out/x.tar", &f, &err);          // writes beside: store/tempfile.h
  *     rc = outfile_add(f, bytes, n, &err);
  *     if (rc == 0) rc = outfile_finish(f, &err);      // fsync, rename, fsync of the folder
  *     else outfile_abandon(f);                        // nothing is left

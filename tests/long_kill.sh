@@ -1,5 +1,5 @@
 #!/bin/bash
-# kill -9 at random moments, ten times a stage (KILLS=200: as many), on the sample corpus (and on ../shared/data/clothing where it is): after every kill the cache
+# kill -9 at random moments, ten times a stage (KILLS=200: as many; ROUNDS: which of sample, bulk, tar and clothing), on the sample corpus (and on ../shared/data/clothing where it is): after every kill the cache
 # is clean, the same command goes on, and in the end dump and weights are those of a run that nobody killed.
 # SEED=N repeats the moments as far as the machine's pace allows.
 . "$(dirname "$0")/tap.sh"
@@ -20,12 +20,28 @@ stage_distill() {
         --batch-text 64 --checkpoint-every 7
 }
 stage_align() { exec ./clipstill align "$1/c" --init "$1/s1" --out "$1/s2" --epochs 1 --max-steps 60 --batch 32 --checkpoint-every 3; }
+stage_shrink() {
+    # a model that was made is not made again
+    [ ! -e "$1/s0/config.json" ] || exit 0
+    exec ./clipstill shrink "$1/c" --teacher $teacher --out "$1/s0" --image-arch vit:layers=2
+}
+stage_export() { exec ./clipstill export "$1/c" --set text.final --safetensors "$1/e.safetensors"; }
+stage_npy() { exec ./clipstill export "$1/c" --set text.final --npy "$1/e"; }
+stage_folder() { exec ./clipstill export "$1/c" --set text.final,image.final --clip-retrieval "$1/e.folder"; }
+stage_tar() { exec ./clipstill export "$1/c" --webdataset "$1/e.tars" --shard-bytes 1000000; }
+stage_import() { exec ./clipstill import "$1/c" --safetensors "$1/e.safetensors" --set again --store f16; }
 stage_retag() { exec ./clipstill retag "$1/c" --assign-splits 80/10/10 --set-lang auto; }
 undo_ingest() { rm -rf "$1/c"; }
 undo_retag() { ./clipstill retag "$1/c" --set-split train --set-lang de; }
 undo_featurize() { rm -rf "$1/c/features"; }
 undo_distill() { rm -rf "$1/s1"; }
 undo_align() { rm -rf "$1/s2"; }
+undo_shrink() { rm -rf "$1/s0"; }
+undo_export() { rm -f "$1/e.safetensors"; }
+undo_npy() { rm -f "$1"/e.npy "$1"/e.keys.txt "$1"/e.identity.json; }
+undo_folder() { rm -rf "$1/e.folder"; }
+undo_tar() { rm -rf "$1/e.tars"; }
+undo_import() { rm -rf "$1/c/features/again"; }
 
 clean_or_absent() { # CACHE: verify says clean, or there is no corpus yet
     local rc
@@ -64,6 +80,7 @@ torture() { # STAGE MS: an uninterrupted run takes MS
 round() { # NAME STAGE...
     local name=$1 stage start rc
     shift
+    [[ " ${ROUNDS:-sample bulk tar clothing} " == *" $name "* ]] || return
     rm -rf "$tmp/a" "$tmp/b"; mkdir "$tmp/a" "$tmp/b"
     for stage in "$@"; do
         start=$(now_ms)
@@ -75,13 +92,17 @@ round() { # NAME STAGE...
     ./clipstill dump "$tmp/b/c" >"$tmp/dump.b"
     same "$name: the dump is that of a run that nobody killed" "$tmp/dump.a" "$tmp/dump.b"
     expect "$name: verify" 0 "" ./clipstill verify "$tmp/b/c"
+    [ ! -e "$tmp/a/e.tars" ] || {
+        (cd "$tmp/a" && find e* s0 -type f | sort | xargs sha256sum) >"$tmp/sums"
+        holds "$name: the same exports" bash -c "cd '$tmp/b' && sha256sum --check --strict '$tmp/sums'"
+    }
     [ ! -e "$tmp/a/s1" ] || same "$name: the same distilled student" "$tmp/a/s1/model.safetensors" "$tmp/b/s1/model.safetensors"
     [ ! -e "$tmp/a/s1" ] || same "$name: the same learning curve" "$tmp/a/s1/curve.jsonl" "$tmp/b/s1/curve.jsonl"
     [ ! -e "$tmp/a/s2" ] || same "$name: the same aligned student" "$tmp/a/s2/model.safetensors" "$tmp/b/s2/model.safetensors"
     holds "$name: nothing half written is left" bash -c "! find '$tmp/b' -name '*.tmp-*' -o -name '.new-*' | grep ."
 }
 
-round sample ingest featurize distill align
+round sample ingest featurize shrink export npy folder tar import distill align
 
 # more than two transactions of pictures: the same photo with other bytes behind its end
 mkdir "$tmp/bulk"
