@@ -6,8 +6,8 @@
  *     model_embed_images(m, ..) / tower_forward(...)
  *     model_free(m);
  *
- * Files: config.json, preprocessor_config.json, model.safetensors (also sharded by
- * model.safetensors.index.json), sentencepiece.bpe.model. A student's folder has the same shape and
+ * Files: config.json, preprocessor_config.json, model.safetensors or pytorch_model.bin (also
+ * sharded, featurize/weightfile.h), sentencepiece.bpe.model. A student's folder has the same shape and
  * further keys in config.json under "clipstill": the teacher's space (fingerprint of the final
  * sets, name), arch. Unknown tensors (*.position_ids, *.pooler.*) are ignored; a missing or
  * misshapen one is ERR_DATA naming tensor, expected and found shape. f32, f16 and bf16 tensors are

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "featurize/safetensors.h"
+#include "featurize/torchfile.h"
 #include "store/file.h"
 #include "store/json.h"
 #include "store/memory.h"
@@ -11,9 +12,10 @@
 #define MAX_SHARDS      1000
 #define MAX_INDEX_BYTES ((size_t)64 << 20)
 
-struct part { /* one file */
+struct part { /* one file, and what its container is */
     struct file_map map;
     struct safetensors *safetensors;
+    struct torchfile *torch;
 };
 
 struct weightfile {
@@ -22,7 +24,7 @@ struct weightfile {
     struct tensor_table table;
 };
 
-static int add_file(struct weightfile *w, const char *path, struct error *err)
+static int add_file(struct weightfile *w, const char *path, bool is_torch, struct error *err)
 {
     if (w->n_parts >= MAX_SHARDS)
         return error_set(err, ERR_DATA, "%s: more than %d shards", path, MAX_SHARDS);
@@ -32,12 +34,16 @@ static int add_file(struct weightfile *w, const char *path, struct error *err)
     struct part *part = &w->parts[w->n_parts++];
     *part = (struct part){0};
     rc = file_map(path, &part->map, err);
-    if (rc == 0) rc = safetensors_read(part->map.bytes, part->map.n, path, &part->safetensors, err);
+    const struct file_map *map = &part->map;
+    if (rc == 0)
+        rc = is_torch ? torchfile_read(map->bytes, map->n, path, &part->torch, err)
+                      : safetensors_read(map->bytes, map->n, path, &part->safetensors, err);
     if (rc < 0) return rc;
-    const struct tensor_table *table = safetensors_table(part->safetensors);
+    const struct tensor_table *table = is_torch ? torchfile_table(part->torch)
+                                                : safetensors_table(part->safetensors);
     for (size_t i = 0; i < table->n && rc == 0; i++) {
         struct tensor t = table->list[i];
-        t.in_file = true;
+        t.in_file = t.bytes >= map->bytes && t.bytes < map->bytes + map->n;
         rc = tensor_table_add(&w->table, &t, err);
     }
     return rc;
@@ -54,14 +60,14 @@ static bool seen_before(const struct json *map, size_t i, const char *shard)
 
 /* Adds one shard of the index. */
 static int add_shard(struct weightfile *w, const char *folder, const char *index_path,
-                     const char *shard, struct error *err)
+                     const char *shard, bool is_torch, struct error *err)
 {
     if (!*shard || strchr(shard, '/'))
         return error_set(err, ERR_DATA, "%s: shard \"%.100s\" is no plain file name", index_path,
                          shard);
     char *path = file_join(folder, shard, err);
     if (!path) return ERR_NOMEM;
-    int rc = add_file(w, path, err);
+    int rc = add_file(w, path, is_torch, err);
     if (rc < 0) error_prefix(err, "%s: ", index_path);
     memory_free(path);
     return rc;
@@ -69,7 +75,7 @@ static int add_shard(struct weightfile *w, const char *folder, const char *index
 
 /* {"weight_map": {"tensor": "model-00001-of-00002.safetensors", ...}} */
 static int add_index(struct weightfile *w, const char *folder, const char *index_path,
-                     struct error *err)
+                     bool is_torch, struct error *err)
 {
     struct json *index = json_read_file(index_path, MAX_INDEX_BYTES, err);
     if (!index) return err ? err->code : ERR_DATA;
@@ -81,7 +87,7 @@ static int add_index(struct weightfile *w, const char *folder, const char *index
     for (size_t i = 0; rc == 0 && json_member(map, i, &key, &value); i++) {
         const char *shard = json_text(value, "");
         if (strcmp(shard, last) && !seen_before(map, i, shard))
-            rc = add_shard(w, folder, index_path, shard, err);
+            rc = add_shard(w, folder, index_path, shard, is_torch, err);
         last = shard;
     }
     json_free(index);
@@ -91,10 +97,12 @@ static int add_index(struct weightfile *w, const char *folder, const char *index
 /* What a folder may hold, in order of preference. */
 static const struct {
     const char *name;
-    bool is_index;
+    bool is_index, is_torch;
 } KINDS[] = {
-    {"model.safetensors", false},
-    {"model.safetensors.index.json", true},
+    {"model.safetensors", false, false},
+    {"model.safetensors.index.json", true, false},
+    {"pytorch_model.bin", false, true},
+    {"pytorch_model.bin.index.json", true, true},
 };
 
 int weightfile_open(const char *folder, struct weightfile **out, struct error *err)
@@ -115,9 +123,9 @@ int weightfile_open(const char *folder, struct weightfile **out, struct error *e
                        "with .index.json and its shards)",
                        folder);
     else if (KINDS[found].is_index)
-        rc = add_index(w, folder, path, err);
+        rc = add_index(w, folder, path, KINDS[found].is_torch, err);
     else
-        rc = add_file(w, path, err);
+        rc = add_file(w, path, KINDS[found].is_torch, err);
     if (rc == 0) rc = tensor_table_finish(&w->table, path, err);
 done:
     memory_free(path);
@@ -131,6 +139,7 @@ void weightfile_close(struct weightfile *w)
     if (!w) return;
     for (size_t i = 0; i < w->n_parts; i++) {
         safetensors_close(w->parts[i].safetensors);
+        torchfile_close(w->parts[i].torch);
         if (w->parts[i].map.bytes) file_unmap(&w->parts[i].map);
     }
     memory_free(w->parts);

@@ -21,6 +21,9 @@ for j in 1 3; do
     stdout_has "all hits" "^image.final +0 vectors computed, 10 hits"
 done
 mv "$tmp/moved" "$t"; mv "$tmp/cache2" "$c"
+succeed "the same tensors in pytorch_model.bin" clip featurize "$c" --teacher ${teacher}-bin --numerics f32 --taps image.final,text.final
+stdout_has "all hits" "^image.final +0 vectors computed, 10 hits"
+stdout_has "all hits of texts" "^text.final +0 vectors computed, 40 hits"
 mkdir "$src/renamed"; for f in "$src"/*.jpg "$src"/*.webp; do cp "$f" "$src/renamed/x-$(basename "$f")"; done
 sed -E 's/^([a-z_0-9]+\.(jpg|webp))/x-\1/' "$src/m.tsv" >"$src/renamed/m.tsv"
 succeed "the same pictures under other names" clip ingest "$c" "$src/renamed/m.tsv"

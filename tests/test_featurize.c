@@ -676,9 +676,9 @@ TEST(wrong_requests_have_their_sentence)
     CHECK_HAS(err.text, "max_tokens 65: this teacher takes at most 64");
     featurize_result_release(&r);
     o = options();
-    o.teacher = "tests/golden/altclip-tiny/model-bin";
+    o.teacher = "tests/golden/altclip-tiny";
     CHECK_EQ(run(cache, &o, &r, &err), ERR_NOT_FOUND);
-    CHECK_HAS(err.text, "found pytorch_model.bin but no model.safetensors");
+    CHECK_HAS(err.text, "config.json");
     featurize_result_release(&r);
     o = options();
     CHECK_EQ(run(in_folder("no-such-cache"), &o, &r, &err), ERR_NOT_FOUND);

@@ -92,6 +92,60 @@ TEST(shards_are_one_table)
     unlink(in_folder("model.safetensors.index.json"));
 }
 
+static void copy(const char *from, const char *name)
+{
+    struct error err = {0};
+    char *bytes;
+    size_t n;
+    CHECK_OK(file_read(from, 1 << 26, &bytes, &n, &err), &err);
+    CHECK_OK(file_write(in_folder(name), bytes, n, &err), &err);
+    memory_free(bytes);
+}
+
+TEST(pytorch_files_and_their_shards)
+{
+    struct error err = {0};
+    struct weightfile *w;
+    copy("tests/golden/altclip-tiny/model-bin/pytorch_model.bin", "p-1.bin");
+    copy("tests/seeds/pickle/small.zip", "p-2.bin");
+    write_text("pytorch_model.bin.index.json",
+               "{\"weight_map\":{\"logit_scale\":\"p-1.bin\",\"w\":\"p-2.bin\"}}");
+    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_EQ(weightfile_n(w), 119 + 3);
+    const struct tensor *t = weightfile_find(w, "w");
+    float x[4];
+    CHECK_OK(tensor_f32(t, x, &err), &err);
+    CHECK(t->in_file && t->n == 4 && x[0] == 0 && x[3] == 3);
+    tensor_drop(t);
+    CHECK_EQ(weightfile_find(w, "b")->type, TENSOR_BOOL);
+    CHECK_EQ(weightfile_find(w, "e")->n, 0);
+    CHECK(weightfile_find(w, "visual_projection.weight") != NULL);
+    weightfile_close(w);
+    for (long nth = 1; nth < 40; nth++) {
+        memory_fail_at(nth);
+        int rc = weightfile_open(folder, &w, &err);
+        memory_fail_at(0);
+        CHECK(rc == 0 || (rc == ERR_NOMEM && !w));
+        weightfile_close(w);
+    }
+
+    copy("tests/seeds/pickle/small.zip", "pytorch_model.bin"); /* goes before its index */
+    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_EQ(weightfile_n(w), 3);
+    weightfile_close(w);
+    write_one("model.safetensors", "x", 1); /* and this before all */
+    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_EQ(weightfile_n(w), 1);
+    CHECK_STR(weightfile_at(w, 0)->name, "x");
+    weightfile_close(w);
+    unlink(in_folder("model.safetensors"));
+    copy("tests/seeds/pickle/legacy.bin", "pytorch_model.bin");
+    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_DATA);
+    CHECK_HAS(err.text, "pytorch_model.bin: a file in PyTorch's format of before 1.6");
+    unlink(in_folder("pytorch_model.bin"));
+    unlink(in_folder("pytorch_model.bin.index.json"));
+}
+
 TEST(a_folder_without_weights_says_what_is_there)
 {
     struct error err = {0};
