@@ -133,6 +133,26 @@ struct value *exec_value(struct exec *e, int64_t rows, int64_t cols)
     return v->x ? v : NULL;
 }
 
+static bool keeps_halves(const struct exec *e)
+{
+    return e->mode == EXEC_INFER && e->numerics == NUMERICS_BF16;
+}
+
+bool exec_add_half(struct exec *e, struct value *v)
+{
+    if (!v) return false;
+    if (keeps_halves(e))
+        v->half = exec_alloc(e, (size_t)v->rows * (size_t)v->cols * sizeof *v->half);
+    return !e->error.code;
+}
+
+struct value *exec_operand(struct exec *e, int64_t rows, int64_t cols)
+{
+    if (!keeps_halves(e)) return exec_value(e, rows, cols);
+    struct value *v = new_value(e, rows, cols);
+    return exec_add_half(e, v) ? v : NULL;
+}
+
 struct value *exec_input(struct exec *e, const float *x, int64_t rows, int64_t cols)
 {
     struct value *v = new_value(e, rows, cols);

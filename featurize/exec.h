@@ -29,13 +29,16 @@
 #include "store/error.h"
 
 enum exec_mode { EXEC_INFER, EXEC_TRAIN };
-enum numerics { NUMERICS_F32, NUMERICS_BF16 }; /* of matrix products; everything else is f32 */
+/* Of matrix products and, in inference, of what only they read; everything else is f32. */
+enum numerics { NUMERICS_F32, NUMERICS_BF16 };
 
 struct value {
-    float *x;  // (rows, cols)
+    float *x;       // (rows, cols); NULL in an operand kept in bf16 alone
+    uint16_t *half; // (rows, cols) x in bf16, which products read instead; NULL: none is kept
     float *dx; // (rows, cols) gradient; NULL until the backward pass wants it
     int64_t rows, cols;
     bool needs_grad; /* false for inputs */
+    bool stale;      /* x was added to since half was written */
 };
 
 enum op_kind {
@@ -99,6 +102,11 @@ size_t exec_mark(const struct exec *e);            /* EXEC_INFER */
 void exec_release(struct exec *e, size_t mark);    /* no-op in EXEC_TRAIN */
 void *exec_alloc(struct exec *e, size_t n_bytes);  /* 64-byte aligned, not zeroed; NULL after a failure */
 struct value *exec_value(struct exec *e, int64_t rows, int64_t cols); /* not zeroed */
+/* A value for what only products will read: in EXEC_INFER with NUMERICS_BF16 it has `half` alone,
+ * else it is an exec_value. */
+struct value *exec_operand(struct exec *e, int64_t rows, int64_t cols);
+/* Gives a value just made a `half` beside x where exec_operand would; false after a failure. */
+bool exec_add_half(struct exec *e, struct value *v);
 /* A value over the caller's memory (input pixels), without gradient. */
 struct value *exec_input(struct exec *e, const float *x, int64_t rows, int64_t cols);
 /* v->dx, zeroed at first asking; NULL when v needs no gradient. */

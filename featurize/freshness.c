@@ -88,8 +88,7 @@ static struct json *teacher_gives(const struct measure *m, const struct features
     enum codec_storage storage = spec->storage;
     float epsilon = spec->epsilon;
     const char *was = json_text(json_get(spec->fingerprint, "numerics"), "");
-    enum numerics numerics = m->o->numerics == FEATURIZE_AUTO
-                                 ? strcmp(was, "bf16") ? NUMERICS_F32 : NUMERICS_BF16
+    enum numerics numerics = m->o->numerics == FEATURIZE_AUTO   ? identity_numerics_of(was)
                              : m->o->numerics == FEATURIZE_BF16 ? NUMERICS_BF16
                                                                 : NUMERICS_F32;
     if (is_text ? !m->model->text : !m->model->image) {

@@ -101,7 +101,8 @@ int gemm_product(struct gemm *g, enum numerics numerics, bool transpose_a, bool 
     }
     int threads = onednn_enter(), rc = 0;
     if (numerics == NUMERICS_BF16) {
-        struct product_shape s = {transpose_a, transpose_b, m, n, k, ldc, beta};
+        struct product_shape s = {transpose_a,         transpose_b,         m,   n,   k,
+                                  transpose_a ? m : k, transpose_b ? k : n, ldc, beta};
         rc = product_bf16(&g->o, &g->products, &s, alpha, a, lda, b, ldb, c, err);
     } else {
         dnnl_status_t status = dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k,
@@ -110,6 +111,17 @@ int gemm_product(struct gemm *g, enum numerics numerics, bool transpose_a, bool 
             rc = onednn_failed(status, err, "a product of %lld x %lld x %lld", (long long)m,
                                (long long)n, (long long)k);
     }
+    onednn_leave(threads);
+    return rc;
+}
+
+int gemm_product_half(struct gemm *g, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                      const uint16_t *a, int64_t lda, const uint16_t *b, int64_t ldb, float *c,
+                      int64_t ldc, struct error *err)
+{
+    struct product_shape s = {
+        .transpose_b = transpose_b, .m = m, .n = n, .k = k, .lda = lda, .ldb = ldb, .ldc = ldc};
+    int threads = onednn_enter(), rc = product_half(&g->o, &g->products, &s, a, b, c, err);
     onednn_leave(threads);
     return rc;
 }

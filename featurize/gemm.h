@@ -58,5 +58,9 @@ int gemm_product(struct gemm *g, enum numerics numerics, bool transpose_a, bool 
                  int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                  const float *b, int64_t ldb, float beta, float *c, int64_t ldc,
                  struct error *err) MUST_CHECK;
+/* C = A op(B) of bf16 operands into f32, none of them empty, for attention; one thread. */
+int gemm_product_half(struct gemm *g, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                      const uint16_t *a, int64_t lda, const uint16_t *b, int64_t ldb, float *c,
+                      int64_t ldc, struct error *err) MUST_CHECK;
 
 #endif

@@ -1,9 +1,16 @@
 /* The fingerprint of a set; see identity.h. */
 #include "featurize/identity.h"
 
+#include <string.h>
+
 const char *identity_numerics(enum numerics n)
 {
-    return n == NUMERICS_BF16 ? "bf16" : "f32";
+    return n == NUMERICS_BF16 ? "bf16.2" : "f32";
+}
+
+enum numerics identity_numerics_of(const char *name)
+{
+    return !strcmp(name, "bf16") || !strncmp(name, "bf16.", 5) ? NUMERICS_BF16 : NUMERICS_F32;
 }
 
 int identity_of(struct identity *id, const struct model *m, const char *dir,

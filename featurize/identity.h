@@ -32,7 +32,10 @@ int identity_of(struct identity *id, const struct model *m, const char *dir,
 struct json *identity_fingerprint(const struct identity *id, const char *tap,
                                   enum codec_storage storage, float epsilon,
                                   enum numerics numerics);
-/* "f32", "bf16" */
+/* "f32", "bf16.2": the number tells where values are rounded, which has changed once: since 2, q, k, v
+ * and the softmax are rounded for attention and activations are done inside the product. */
 const char *identity_numerics(enum numerics numerics);
+/* Of what a fingerprint says, by any number: "bf16" to NUMERICS_BF16, all else to NUMERICS_F32. */
+enum numerics identity_numerics_of(const char *name);
 
 #endif

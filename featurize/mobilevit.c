@@ -176,12 +176,8 @@ static struct unfolding unfold(struct pass *p, int side)
 
 static struct value *transformer(struct pass *p, struct value *x, const struct unfolding *u)
 {
-    enum act act = p->tower->config.act;
-    struct value *y = pass_attention(p, pass_norm(p, x), u->n_sequences, u->offsets,
-                                     MOBILEVIT_HEADS);
-    x = op_add(p->e, y, x);
-    y = pass_mlp(p, pass_norm(p, x), act);
-    return op_add(p->e, y, x);
+    x = pass_attention(p, pass_norm(p, x), u->n_sequences, u->offsets, MOBILEVIT_HEADS, x);
+    return pass_mlp(p, pass_norm(p, x), p->tower->config.act, x);
 }
 
 static struct map block(struct pass *p, struct map m, int depth)

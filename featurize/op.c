@@ -4,7 +4,7 @@
  *   OP_BATCH_NORM   running mean, running variance (parameter indices)     OP_ACT   enum act
  *   OP_ATTENTION    sequences, heads          OP_PREPEND   groups          OP_CONV, OP_DEPTHWISE  
  *   batch, height, width, stride
- * Norms are in opnorm.c, attention in attention.c, the depthwise convolution in depthwise.c. */
+ * Linear layers are in oplinear.c, norms in opnorm.c, attention in attention.c, the depthwise convolution in depthwise.c. */
 #include "featurize/op.h"
 
 #include <string.h>
@@ -69,38 +69,6 @@ static bool index_in_range(struct exec *e, const char *what, const int32_t *inde
             return false;
         }
     return true;
-}
-
-struct value *op_linear(struct exec *e, struct value *x, int weight, int bias)
-{
-    if (!x || e->error.code) return NULL;
-    const struct param *w = &e->params->table[weight];
-    int64_t n = w->shape[0], k = (int64_t)w->n / n;
-    if (k != x->cols) {
-        exec_fail(e, ERR_DATA, "%s takes %lld columns, its input has %lld", w->name, (long long)k,
-                  (long long)x->cols);
-        return NULL;
-    }
-    struct value *y = exec_value(e, x->rows, n);
-    if (!y) return NULL;
-    struct gemm_layer layer = {.numerics = e->numerics,
-                               .packed = e->packed,
-                               .weight = weight,
-                               .n = n,
-                               .k = k,
-                               .w = weight_at(e, weight),
-                               .b = weight_at(e, bias)};
-    if (gemm_linear(e->gemm, &layer, x->rows, (struct rows){.x = x->x}, (struct rows){.x = y->x},
-                    &e->error) < 0)
-        return NULL;
-    struct node *node = exec_record(e, OP_LINEAR);
-    if (node) {
-        node->in[0] = x;
-        node->out = y;
-        node->weight = weight;
-        node->bias = bias;
-    }
-    return y;
 }
 
 struct value *op_act(struct exec *e, struct value *x, enum act act)

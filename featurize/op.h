@@ -15,6 +15,10 @@ const char *act_name(enum act act);
 
 /* y = x W^T + b. // x (M, in), W [out, in], b [out], y (M, out) */
 struct value *op_linear(struct exec *e, struct value *x, int weight, int bias);
+/* act(x W^T + b) for what only products (linears, attention) will read: see exec_operand. */
+struct value *op_linear_act(struct exec *e, struct value *x, int weight, int bias, enum act act);
+/* onto + x W^T + b. EXEC_INFER: `onto` itself, which is changed. */
+struct value *op_linear_add(struct exec *e, struct value *x, int weight, int bias, struct value *onto);
 /* y = (x - mean) / sqrt(var + eps) * gamma + beta over columns (biased variance). */
 struct value *op_layer_norm(struct exec *e, struct value *x, int gamma, int beta, float eps);
 /* Over rows. EXEC_TRAIN: statistics of this micro-batch (biased variance normalises); they are left in node->saved (mean, then
@@ -22,7 +26,8 @@ struct value *op_layer_norm(struct exec *e, struct value *x, int gamma, int beta
 struct value *op_batch_norm(struct exec *e, struct value *x, int gamma, int beta, int running_mean, int running_var, float eps);
 struct value *op_act(struct exec *e, struct value *x, enum act act);
 struct value *op_add(struct exec *e, struct value *a, struct value *b);
-/* Multi-head attention inside each of n sequences; sequence s is rows offsets[s]..offsets[s+1]. q, k, v: (rows, D), heads divides D. */
+/* Multi-head attention inside each of n sequences; sequence s is rows offsets[s]..offsets[s+1]. q, k, v: (rows, D), heads divides D.
+ * With operands in bf16 the products round the softmax to bf16, too, and y is for products alone. */
 struct value *op_attention(struct exec *e, struct value *q, struct value *k, struct value *v, int n, const int32_t *offsets, int heads);
 /* y[i] = W[index[i]]. */
 struct value *op_embed(struct exec *e, int weight, int64_t n, const int32_t *index);

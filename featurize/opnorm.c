@@ -31,7 +31,7 @@ struct value *op_layer_norm(struct exec *e, struct value *x, int gamma, int beta
 {
     if (!x || e->error.code || !norm_fits(e, x, gamma, beta)) return NULL;
     struct value *y = exec_value(e, x->rows, x->cols);
-    if (!y) return NULL;
+    if (!exec_add_half(e, y)) return NULL;
     float *saved = e->mode == EXEC_TRAIN ? exec_alloc(e, 2 * (size_t)x->rows * sizeof *saved)
                                          : NULL; // (rows, 2)
     const float *g = params_at(e->params, gamma), *b = params_at(e->params, beta);
@@ -41,6 +41,7 @@ struct value *op_layer_norm(struct exec *e, struct value *x, int gamma, int beta
         float mean = vec_sum(cols, row) / (float)cols;
         float scale = 1.0f / sqrtf(vec_sum_squares(cols, row, mean) / (float)cols + eps);
         normalise_row(cols, row, mean, scale, g, b, y->x + i * x->cols);
+        if (y->half) vec_bf16(cols, y->x + i * x->cols, y->half + i * x->cols);
         if (saved) {
             saved[2 * i] = mean;
             saved[2 * i + 1] = scale;

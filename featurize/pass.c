@@ -23,20 +23,32 @@ struct value *pass_norm(struct pass *p, struct value *x)
     return op_layer_norm(p->e, x, gamma, beta, p->tower->config.eps);
 }
 
-struct value *pass_attention(struct pass *p, struct value *x, int n, const int32_t *offsets,
-                             int heads)
+/* A linear whose output only products read. */
+static struct value *operand(struct pass *p, struct value *x, enum act act)
 {
-    struct value *q = pass_linear(p, x, true);
-    struct value *k = pass_linear(p, x, true);
-    struct value *v = pass_linear(p, x, true);
-    struct value *y = op_attention(p->e, q, k, v, n, offsets, heads);
-    return pass_linear(p, y, true);
+    int w = pass_next(p), b = pass_next(p);
+    return op_linear_act(p->e, x, w, b, act);
 }
 
-struct value *pass_mlp(struct pass *p, struct value *x, enum act act)
+static struct value *linear_add(struct pass *p, struct value *x, struct value *onto)
 {
-    struct value *h = op_act(p->e, pass_linear(p, x, true), act);
-    return pass_linear(p, h, true);
+    int w = pass_next(p), b = pass_next(p);
+    return op_linear_add(p->e, x, w, b, onto);
+}
+
+struct value *pass_attention(struct pass *p, struct value *x, int n, const int32_t *offsets,
+                             int heads, struct value *onto)
+{
+    struct value *q = operand(p, x, ACT_NONE);
+    struct value *k = operand(p, x, ACT_NONE);
+    struct value *v = operand(p, x, ACT_NONE);
+    return linear_add(p, op_attention(p->e, q, k, v, n, offsets, heads), onto);
+}
+
+struct value *pass_mlp(struct pass *p, struct value *x, enum act act, struct value *onto)
+{
+    struct value *h = operand(p, x, act);
+    return linear_add(p, h, onto);
 }
 
 struct value *pass_keep(struct pass *p, size_t mark, struct value *into, struct value *y)
@@ -44,10 +56,17 @@ struct value *pass_keep(struct pass *p, size_t mark, struct value *into, struct 
     if (!y || p->e->mode == EXEC_TRAIN) return y;
     struct value from = *y; /* y itself may be overwritten by what is made at the mark */
     exec_release(p->e, mark);
-    if (!into) into = exec_value(p->e, from.rows, from.cols);
+    if (into == y) return y;
+    size_t n = (size_t)from.rows * (size_t)from.cols;
+    if (!into) {
+        into = exec_value(p->e, from.rows, from.cols);
+        if (from.half && !exec_add_half(p->e, into)) return NULL;
+    }
     if (!into) return NULL;
     assert(into->rows == from.rows && into->cols == from.cols);
-    memmove(into->x, from.x, (size_t)from.rows * (size_t)from.cols * sizeof *from.x);
+    memmove(into->x, from.x, n * sizeof *from.x); /* x lies before half in both: none is lost */
+    into->stale = from.stale || !from.half;
+    if (from.half && into->half) memmove(into->half, from.half, n * sizeof *from.half);
     return into;
 }
 

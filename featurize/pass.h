@@ -38,10 +38,12 @@ struct pass_grid {
 int pass_next(struct pass *p); /* the next parameter index */
 struct value *pass_linear(struct pass *p, struct value *x, bool bias);
 struct value *pass_norm(struct pass *p, struct value *x); /* layer norm with the tower's eps */
-/* softmax(q k^T) v with the projections q, k, v and out, all with bias. */
-struct value *pass_attention(struct pass *p, struct value *x, int n, const int32_t *offsets, int heads);
-/* Two linears with bias and the activation between them. */
-struct value *pass_mlp(struct pass *p, struct value *x, enum act act);
+/* onto + softmax(q k^T) v with the projections q, k, v of x and out, all with bias. EXEC_INFER:
+ * `onto` itself, changed; it may be x. */
+struct value *pass_attention(struct pass *p, struct value *x, int n, const int32_t *offsets, int heads,
+                             struct value *onto);
+/* onto + two linears of x with bias and the activation between them; `onto` as above. */
+struct value *pass_mlp(struct pass *p, struct value *x, enum act act, struct value *onto);
 
 /* EXEC_INFER: releases everything since mark but y, which moves into `into` (same shape, made
  * before mark) or, when that is NULL, down to the mark. EXEC_TRAIN: y. */

@@ -1,6 +1,5 @@
-/* bf16 products for gradients; see product.h. Ragged batches bring ever new shapes, so past
- * MAX_PRODUCTS all primitives are dropped; making one costs about 0.3 ms. Copies are compact, so
- * leading dimensions of A and B need not be part of the key. */
+/* bf16 products for gradients and attention; see product.h. Ragged batches bring ever new shapes, so
+ * past MAX_PRODUCTS all primitives are dropped; making one costs about 0.3 ms. */
 #include "featurize/product.h"
 
 #include "featurize/vecmath.h"
@@ -25,13 +24,12 @@ static dnnl_status_t make_product(struct onednn *o, struct product *p)
 {
     const struct product_shape *s = &p->shape;
     dnnl_memory_desc_t a, b, c;
-    dnnl_dims_t a_dims = {s->m, s->k}, b_dims = {s->k, s->n}, c_dims = {s->m, s->n},
+    dnnl_dims_t a_dims = {s->m, s->k}, b_dims = {s->k, s->n}, c_dims = {s->m, s->n};
+    dnnl_dims_t a_strides = {s->transpose_a ? 1 : s->lda, s->transpose_a ? s->lda : 1},
+                b_strides = {s->transpose_b ? 1 : s->ldb, s->transpose_b ? s->ldb : 1},
                 c_strides = {s->ldc, 1};
-    dnnl_status_t status = dnnl_memory_desc_init_by_tag(&a, 2, a_dims, dnnl_bf16,
-                                                        s->transpose_a ? dnnl_ba : dnnl_ab);
-    if (!status)
-        status = dnnl_memory_desc_init_by_tag(&b, 2, b_dims, dnnl_bf16,
-                                              s->transpose_b ? dnnl_ba : dnnl_ab);
+    dnnl_status_t status = dnnl_memory_desc_init_by_strides(&a, 2, a_dims, dnnl_bf16, a_strides);
+    if (!status) status = dnnl_memory_desc_init_by_strides(&b, 2, b_dims, dnnl_bf16, b_strides);
     if (!status) status = dnnl_memory_desc_init_by_strides(&c, 2, c_dims, dnnl_f32, c_strides);
     if (!status)
         status = onednn_matmul_make(o, &a, &b, &c, NULL, (struct onednn_after){.beta = s->beta},
@@ -39,15 +37,21 @@ static dnnl_status_t make_product(struct onednn *o, struct product *p)
     return status;
 }
 
+static bool same_shape(const struct product_shape *a, const struct product_shape *b)
+{
+    return a->m == b->m && a->n == b->n && a->k == b->k && a->lda == b->lda && a->ldb == b->ldb &&
+           a->ldc == b->ldc && a->transpose_a == b->transpose_a &&
+           a->transpose_b == b->transpose_b && a->beta == b->beta;
+}
+
 static struct product *find_product(struct onednn *o, struct products *all,
                                     const struct product_shape *s, struct error *err)
 {
     for (size_t i = 0; i < all->n; i++) {
-        const struct product_shape *t = &all->list[i].shape;
-        if (t->m == s->m && t->n == s->n && t->k == s->k && t->ldc == s->ldc &&
-            t->transpose_a == s->transpose_a && t->transpose_b == s->transpose_b &&
-            t->beta == s->beta)
-            return &all->list[i];
+        size_t at = (all->last + i) % all->n;
+        if (!same_shape(&all->list[at].shape, s)) continue;
+        all->last = at;
+        return &all->list[at];
     }
     if (all->n == MAX_PRODUCTS) drop_all(all);
     if (memory_grow(&all->list, &all->capacity, all->n + 1, sizeof *all->list,
@@ -57,7 +61,7 @@ static struct product *find_product(struct onednn *o, struct products *all,
     *p = (struct product){.shape = *s};
     dnnl_status_t status = make_product(o, p);
     if (!status) {
-        all->n++;
+        all->last = all->n++;
         return p;
     }
     onednn_failed(status, err, "a product of %lld x %lld x %lld", (long long)s->m, (long long)s->n,
@@ -87,19 +91,24 @@ static uint16_t *round_matrix(struct onednn *o, int64_t rows, int64_t cols, floa
     return out;
 }
 
+int product_half(struct onednn *o, struct products *all, const struct product_shape *s,
+                 const uint16_t *a, const uint16_t *b, float *c, struct error *err)
+{
+    struct product *p = find_product(o, all, s, err);
+    return p ? onednn_matmul_run(o, &p->matmul, a, b, NULL, c, err) : ERR_USAGE;
+}
+
 int product_bf16(struct onednn *o, struct products *all, const struct product_shape *s, float alpha,
                  const float *a, int64_t lda, const float *b, int64_t ldb, float *c,
                  struct error *err)
 {
-    struct product *p = find_product(o, all, s, err);
-    if (!p) return ERR_USAGE;
     size_t mark = o->scratch_used;
     int rc = ERR_NOMEM;
     bool ta = s->transpose_a, tb = s->transpose_b;
     uint16_t *a16 = round_matrix(o, ta ? s->k : s->m, ta ? s->m : s->k, alpha, a, lda, err);
     uint16_t *b16 = a16 ? round_matrix(o, tb ? s->n : s->k, tb ? s->k : s->n, 1.0f, b, ldb, err)
                         : NULL;
-    if (b16) rc = onednn_matmul_run(o, &p->matmul, a16, b16, NULL, c, err);
+    if (b16) rc = product_half(o, all, s, a16, b16, c, err);
     o->scratch_used = mark;
     return rc;
 }

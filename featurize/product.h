@@ -8,7 +8,7 @@
 /* Both operands row-major with leading dimensions; op(A) is m x k. */
 struct product_shape {
     bool transpose_a, transpose_b;
-    int64_t m, n, k, ldc;
+    int64_t m, n, k, lda, ldb, ldc;
     float beta;
 };
 
@@ -21,11 +21,15 @@ struct product {
 struct products {
     struct product *list;
     size_t n, capacity;
+    size_t last; /* used last: from there on it is looked for, as the heads of a sequence come in turn */
 };
 
 void products_release(struct products *p);
-/* C = alpha op(A) op(B) + beta C; alpha A and B are rounded to bf16 in scratch. Between
- * onednn_enter and onednn_leave. */
+/* C = op(A) op(B) + beta C of matrices in bf16. Between onednn_enter and onednn_leave, as the next. */
+int product_half(struct onednn *o, struct products *all, const struct product_shape *s,
+                 const uint16_t *a, const uint16_t *b, float *c, struct error *err) MUST_CHECK;
+/* The same of alpha A and B rounded to compact copies in scratch; s->lda, s->ldb are the copies',
+ * lda and ldb those of A and B. */
 int product_bf16(struct onednn *o, struct products *all, const struct product_shape *s, float alpha,
                  const float *a, int64_t lda, const float *b, int64_t ldb, float *c,
                  struct error *err) MUST_CHECK;

@@ -93,7 +93,7 @@ static int identity_as(struct check *c, const struct featureset_spec *spec, stru
 
 static enum numerics numerics_of(const struct featureset_spec *spec)
 {
-    return strcmp(text_of(spec->fingerprint, "numerics"), "bf16") ? NUMERICS_F32 : NUMERICS_BF16;
+    return identity_numerics_of(text_of(spec->fingerprint, "numerics"));
 }
 
 /* What the bounds are, from storage and numerics. */

@@ -78,8 +78,7 @@ static void settle_numerics(struct tapsets *ts, const struct featurize_options *
         struct featureset *fs = model_of(&ts->list[k]);
         if (!fs) continue;
         const char *was = json_text(json_get(featureset_spec(fs)->fingerprint, "numerics"), "");
-        if (!strcmp(was, "f32")) ts->numerics = NUMERICS_F32;
-        if (!strcmp(was, "bf16")) ts->numerics = NUMERICS_BF16;
+        if (*was) ts->numerics = identity_numerics_of(was);
     }
 }
 

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #define LANES 16
 
@@ -41,6 +42,29 @@ static inline __attribute__((always_inline)) float exp_one(float x)
     float y = (p * half.f) * rest.f;
     y = x < low ? 0.0f : y;
     return x > high ? INFINITY : y;
+}
+
+/* e^x for x <= 0, never below 2^-126: exp_one without what larger numbers need. */
+static inline __attribute__((always_inline)) float exp_below(float x)
+{
+    const float low = -87.33654f;
+    float c = x < low ? low : x;
+    float shifted = c * 1.44269504f + 12582912.0f;
+    float n = shifted - 12582912.0f;
+    float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = (p * r) * r + r + 1.0f;
+    union {
+        float f;
+        uint32_t u;
+    } power = {.f = shifted};
+    power.u = (power.u - 0x4b400000u + 127) << 23;
+    return p * power.f;
 }
 
 static inline __attribute__((always_inline)) float erf_one(float x)
@@ -150,7 +174,7 @@ static inline __attribute__((always_inline)) float fold_sum(float *lane)
 
 /* What is left of a row after its whole blocks is read under a condition a lane, which becomes one
  * masked load. */
-VEC_CLONES float vec_sum(size_t n, const float *x)
+static inline __attribute__((always_inline)) float sum(size_t n, const float *x)
 {
     float lane[LANES] = {0};
     size_t i = 0;
@@ -159,6 +183,11 @@ VEC_CLONES float vec_sum(size_t n, const float *x)
     for (size_t j = 0; j < LANES; j++)
         if (j < n - i) lane[j] += x[i + j];
     return fold_sum(lane);
+}
+
+VEC_CLONES float vec_sum(size_t n, const float *x)
+{
+    return sum(n, x);
 }
 
 VEC_CLONES float vec_sum_squares(size_t n, const float *x, float mean)
@@ -188,16 +217,24 @@ VEC_CLONES float vec_dot(size_t n, const float *a, const float *b)
     return dot(n, a, b);
 }
 
-/* The largest value that is a number. */
+/* The largest value that is a number. Written in vectors: of lanes in an array gcc 12 makes scalar
+ * code here, which took half of a softmax's time. */
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int32_t masks __attribute__((vector_size(4 * LANES), aligned(4)));
+
 static inline __attribute__((always_inline)) float largest(size_t n, const float *x)
 {
-    float lane[LANES];
-    for (size_t j = 0; j < LANES; j++) lane[j] = -INFINITY;
+    lanes most = (lanes){0} - INFINITY;
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    for (size_t j = 0; j < LANES; j++)
-        if (j < n - i) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (; i + LANES <= n; i += LANES) {
+        lanes here;
+        memcpy(&here, x + i, sizeof here);
+        masks more = here > most;
+        most = (lanes)(((masks)here & more) | ((masks)most & ~more));
+    }
+    float lane[LANES];
+    memcpy(lane, &most, sizeof lane);
+    for (size_t j = 0; i < n; i++, j++) lane[j] = x[i] > lane[j] ? x[i] : lane[j];
     for (size_t width = LANES / 2; width > 0; width /= 2)
         for (size_t j = 0; j < width; j++)
             lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];
@@ -208,22 +245,9 @@ static inline __attribute__((always_inline)) float largest(size_t n, const float
 VEC_CLONES void vec_softmax(size_t n, float *x)
 {
     float max = largest(n, x);
-    float lane[LANES] = {0}, tail[LANES];
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) {
-            x[i + j] = exp_one(x[i + j] - max);
-            lane[j] += x[i + j];
-        }
-    for (size_t j = 0; j < LANES; j++) tail[j] = -INFINITY;
-    for (size_t j = 0; j < LANES; j++)
-        if (j < n - i) tail[j] = x[i + j] - max;
-    for (size_t j = 0; j < LANES; j++) tail[j] = exp_one(tail[j]);
-    for (size_t j = 0; j < LANES; j++) lane[j] += tail[j];
-    for (size_t j = 0; j < LANES; j++)
-        if (j < n - i) x[i + j] = tail[j];
-    float scale = 1.0f / fold_sum(lane);
-    for (size_t k = 0; k < n; k++) x[k] *= scale;
+    for (size_t i = 0; i < n; i++) x[i] = exp_one(x[i] - max);
+    float scale = 1.0f / sum(n, x);
+    for (size_t i = 0; i < n; i++) x[i] *= scale;
 }
 
 VEC_CLONES void vec_softmax_backward(size_t n, float scale, const float *p, float *dp)
@@ -249,17 +273,33 @@ VEC_CLONES void vec_column_sums(size_t rows, size_t n, const float *x, float *su
     }
 }
 
+static inline __attribute__((always_inline)) uint16_t bf16_one(float x)
+{
+    union {
+        float f;
+        uint32_t u;
+    } bits = {.f = x};
+    uint32_t rounded = (bits.u + 0x7fff + ((bits.u >> 16) & 1)) >> 16;
+    uint32_t quiet = bits.u >> 16 | 0x40;
+    return (uint16_t)((bits.u & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
+}
+
 VEC_CLONES void vec_bf16(size_t n, const float *x, uint16_t *y)
 {
-    for (size_t i = 0; i < n; i++) {
-        union {
-            float f;
-            uint32_t u;
-        } bits = {.f = x[i]};
-        uint32_t rounded = (bits.u + 0x7fff + ((bits.u >> 16) & 1)) >> 16;
-        uint32_t quiet = bits.u >> 16 | 0x40;
-        y[i] = (uint16_t)((bits.u & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
-    }
+    for (size_t i = 0; i < n; i++) y[i] = bf16_one(x[i]);
+}
+
+VEC_CLONES void vec_scale_bf16(size_t n, float scale, const float *x, uint16_t *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = bf16_one(scale * x[i]);
+}
+
+VEC_CLONES float vec_exp_bf16(size_t n, float scale, float *x, uint16_t *y)
+{
+    float max = largest(n, x);
+    for (size_t i = 0; i < n; i++) x[i] = exp_below(scale * (x[i] - max));
+    for (size_t i = 0; i < n; i++) y[i] = bf16_one(x[i]);
+    return sum(n, x);
 }
 
 VEC_CLONES void vec_sum_of_two(size_t n, const float *a, const float *b, float *y)

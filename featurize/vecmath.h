@@ -53,6 +53,11 @@ void vec_column_sums(size_t rows, size_t n, const float *x, float *sum);
 /* Rounds to bfloat16, to nearest even; a NaN stays a NaN. */
 void vec_bf16(size_t n, const float *x, uint16_t *y);
 
+/* x = exp(scale (x - max)), y = that rounded to bf16; returns the sum of x: NaN when one is. scale > 0. */
+float vec_exp_bf16(size_t n, float scale, float *x, uint16_t *y);
+/* y = scale x, rounded to bf16. */
+void vec_scale_bf16(size_t n, float scale, const float *x, uint16_t *y);
+
 /* y = a + b */
 void vec_sum_of_two(size_t n, const float *a, const float *b, float *y);
 /* y += x */

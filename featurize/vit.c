@@ -82,10 +82,8 @@ static struct value *embed(struct pass *p, int tokens)
 static struct value *block(struct pass *p, struct value *x, const int32_t *offsets)
 {
     const struct tower_config *c = &p->tower->config;
-    struct value *y = pass_attention(p, pass_norm(p, x), p->in->n, offsets, c->heads);
-    x = op_add(p->e, x, y);
-    y = pass_mlp(p, pass_norm(p, x), c->act);
-    return op_add(p->e, x, y);
+    x = pass_attention(p, pass_norm(p, x), p->in->n, offsets, c->heads, x);
+    return pass_mlp(p, pass_norm(p, x), c->act, x);
 }
 
 void vit_forward(struct pass *p)

@@ -97,10 +97,8 @@ static struct value *embed(struct pass *p)
 static struct value *block(struct pass *p, struct value *x)
 {
     const struct tower_config *c = &p->tower->config;
-    struct value *y = pass_attention(p, x, p->in->n, p->in->offsets, c->heads);
-    x = pass_norm(p, op_add(p->e, x, y));
-    y = pass_mlp(p, x, c->act);
-    return pass_norm(p, op_add(p->e, x, y));
+    x = pass_norm(p, pass_attention(p, x, p->in->n, p->in->offsets, c->heads, x));
+    return pass_norm(p, pass_mlp(p, x, c->act, x));
 }
 
 static struct value *head(struct pass *p, struct value *x)

@@ -131,7 +131,7 @@ int featureset_get(struct featureset_cursor *cur, uint32_t view, uint32_t number
                    const uint8_t key[DIGEST_BYTES], float *out, float *norm, struct error *err) MUST_CHECK;
 
 /* Vectors in other numerics than the fingerprint's, because the caller accepts that: from now on
- * `numerics` ("f32", "bf16"); with NULL, or the set's own, such a stretch ends. Recorded in the set,
+ * `numerics` ("f32", "bf16.2"); with NULL, or the set's own, such a stretch ends. Recorded in the set,
  * one transaction, and none when nothing changes. */
 int featureset_accept(struct featureset *fs, const char *numerics, struct error *err) MUST_CHECK;
 /* What was accepted: [{"numerics", "from": vectors of view 0, 1, ... before it, "to": and when it

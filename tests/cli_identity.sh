@@ -78,11 +78,11 @@ expect "no sample" 2 '"0%" is no sample: a share as 1%, or a number' clip verify
 printf 'image\tcaption\nphoto_00.jpg\tone more\n' >"$src/more.tsv"
 run ./clipstill ingest "$c" "$src/more.tsv"
 bf16=(featurize "$c" --teacher "$t" --numerics bf16 --taps image.final,text.final)
-expect "bf16 into f32 is refused, and how it could be" 5 'numerics \(expected "f32", found "bf16"\).*--accept-numerics' clip "${bf16[@]}"
+expect "bf16 into f32 is refused, and how it could be" 5 'numerics \(expected "f32", found "bf16\.2"\).*--accept-numerics' clip "${bf16[@]}"
 succeed "and accepted" clip "${bf16[@]}" --accept-numerics
 stdout_has "only what is new" "^text.final +1 vectors computed, 40 hits"
 succeed "stat" clip stat "$c" --teacher "$t"
-stdout_has "shows it" '^  accepted: vectors after the first \[40\], by view, are bf16$'
+stdout_has "shows it" '^  accepted: vectors after the first \[40\], by view, are bf16\.2$'
 stdout_has "the set is fresh" "^  fresh: what $t gives now$"
 expect "without it the next is refused again" 5 '--accept-numerics' clip "${bf16[@]}"
 succeed "in its own numerics it goes on" clip "${feat[@]}"
@@ -94,7 +94,7 @@ cp -r "$tmp/f32" "$tmp/bf16"
 succeed "a set in bf16" clip featurize "$tmp/bf16" --teacher "$t" --numerics bf16 --taps text.final
 run ./clipstill ingest "$tmp/early" "$src/more.tsv"
 succeed "and one in f32" clip featurize "$tmp/early" --teacher "$t" --numerics f32 --taps text.final
-expect "do not mix" 5 'numerics \(expected "f32", found "bf16"\)' clip merge "$tmp/early" "$tmp/bf16"
+expect "do not mix" 5 'numerics \(expected "f32", found "bf16\.2"\)' clip merge "$tmp/early" "$tmp/bf16"
 expect "but for what both have" 1 "has another vector for record" clip merge "$tmp/early" "$tmp/bf16" --accept-numerics
 rm -r "$tmp/early/features"
 printf 'image\tcaption\nphoto_01.jpg\ta text that the others lack\n' >"$src/far.tsv"
@@ -102,8 +102,8 @@ rm -r "$tmp/early"; run ./clipstill ingest "$tmp/early" "$src/far.tsv"
 succeed "another f32" clip featurize "$tmp/early" --teacher "$t" --numerics f32 --taps text.final
 succeed "is completed when that is accepted" clip merge "$tmp/early" "$tmp/bf16" --accept-numerics
 succeed "stat" clip stat "$tmp/early"
-stdout_has "shows it" '^  accepted: vectors after the first \[1\] and up to \[42\], by view, are bf16$'
+stdout_has "shows it" '^  accepted: vectors after the first \[1\] and up to \[42\], by view, are bf16\.2$'
 expect "again" 0 "" clip merge "$tmp/early" "$tmp/bf16" --accept-numerics
 succeed "stat" clip stat "$tmp/early" --json
-stdout_has "is told once" '"accepted":\[\{"from":\[1\],"numerics":"bf16","to":\[42\]\}\]'
+stdout_has "is told once" '"accepted":\[\{"from":\[1\],"numerics":"bf16\.2","to":\[42\]\}\]'
 finish

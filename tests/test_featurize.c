@@ -449,7 +449,7 @@ TEST(other_origins_are_refused_by_component)
     refused(cache, &o, "max_tokens (expected 64, found 10)");
     o = options();
     o.numerics = FEATURIZE_BF16;
-    refused(cache, &o, "numerics (expected \"f32\", found \"bf16\")");
+    refused(cache, &o, "numerics (expected \"f32\", found \"bf16.2\")");
     refused(cache, &o, "--accept-numerics");
     o = options();
     o.store = "f16";
@@ -524,7 +524,7 @@ TEST(other_numerics_are_accepted_and_recorded)
     CHECK_OK(featureset_accepted(fs, &list, &err), &err);
     CHECK_EQ(json_size(list), 1);
     const struct json *entry = json_at(list, 0);
-    CHECK_STR(json_text(json_get(entry, "numerics"), ""), "bf16");
+    CHECK_STR(json_text(json_get(entry, "numerics"), ""), "bf16.2");
     CHECK_EQ(json_int(json_at(json_get(entry, "from"), 0), -1), 4);
     CHECK_EQ(json_int(json_at(json_get(entry, "to"), 0), -1), 8);
     json_free(list);

@@ -182,4 +182,31 @@ TEST(bf16_rounds_to_nearest_even)
     for (int i = 0; i < 7; i++) CHECK_EQ(y[i], want[i]);
 }
 
+/* The sum of f32 exponentials, and each of them rounded, whatever the length of the row. */
+TEST(exponentials_in_bf16)
+{
+    for (int n = 1; n < 70; n++) {
+        float x[70], e[70], sum = 0;
+        uint16_t y[70], want[70];
+        for (int i = 0; i < n; i++) x[i] = e[i] = 40 * sinf((float)(i * n));
+        float max = e[0];
+        for (int i = 1; i < n; i++) max = fmaxf(max, e[i]);
+        for (int i = 0; i < n; i++) e[i] = 0.25f * (e[i] - max);
+        vec_exp((size_t)n, e, e);
+        for (int i = 0; i < n; i++) sum += e[i];
+        CHECK_NEAR(vec_exp_bf16((size_t)n, 0.25f, x, y), sum, 1e-6 * n);
+        vec_bf16((size_t)n, e, want);
+        for (int i = 0; i < n; i++) CHECK_EQ(y[i], want[i]);
+        vec_scale_bf16((size_t)n, 0.5f, x, y);
+        for (int i = 0; i < n; i++) e[i] *= 0.5f;
+        vec_bf16((size_t)n, e, want);
+        for (int i = 0; i < n; i++) CHECK_EQ(y[i], want[i]);
+    }
+    float bad[3] = {1, NAN, -INFINITY}, far[2] = {0, -1e30f};
+    uint16_t y[3];
+    CHECK(isnan(vec_exp_bf16(3, 1, bad, y)));
+    CHECK_NEAR(vec_exp_bf16(2, 1, far, y), 1, 0);
+    CHECK_EQ(y[0], 0x3f80);
+}
+
 TEST_MAIN

@@ -2,6 +2,8 @@
  * neighbours, the mode of execution. */
 #include "tests/towerkit.h"
 
+#include "featurize/gemm.h"
+
 /* Golden pixels (N, 3, S, S) as channels-last. */
 static float *golden_pixels(const char *set, int n, int side)
 {
@@ -113,7 +115,7 @@ TEST(bf16_keeps_the_direction)
 
 /* One picture alone, packed or not, gives the bits it gives among others. 30 pixels in patches of
  * 8: the rest is not looked at. */
-TEST(neighbours_do_not_matter)
+static void check_neighbours(enum numerics numerics)
 {
     struct error err = {0};
     struct tower_config c = {.arch = ARCH_VIT,
@@ -127,9 +129,9 @@ TEST(neighbours_do_not_matter)
                              .image_size = 30,
                              .patch = 8};
     struct tower *t = kit_tower(&c, 5);
-    CHECK_OK(tower_pack(t, NUMERICS_F32, &err), &err);
-    struct exec *e = kit_exec(t, EXEC_INFER, NUMERICS_F32);
-    struct exec *alone = kit_exec(t, EXEC_INFER, NUMERICS_F32);
+    CHECK_OK(tower_pack(t, numerics, &err), &err);
+    struct exec *e = kit_exec(t, EXEC_INFER, numerics);
+    struct exec *alone = kit_exec(t, EXEC_INFER, numerics);
     size_t picture = (size_t)30 * 30 * 3;
     float *pixels = kit_pixels(5 * picture);
     struct tap taps[2] = {{TAP_FINAL, 0, 0}, {TAP_GRID, 1, 2}};
@@ -152,6 +154,17 @@ TEST(neighbours_do_not_matter)
     exec_free(alone);
     exec_free(e);
     tower_free(t);
+}
+
+TEST(neighbours_do_not_matter)
+{
+    check_neighbours(NUMERICS_F32);
+}
+
+TEST(neighbours_do_not_matter_in_bf16)
+{
+    if (!gemm_bf16_is_fast()) SKIP("this CPU has no bf16 instructions");
+    check_neighbours(NUMERICS_BF16);
 }
 
 TEST_MAIN

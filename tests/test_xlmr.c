@@ -2,6 +2,8 @@
  * against their definitions, and bad input. */
 #include "tests/towerkit.h"
 
+#include "featurize/gemm.h"
+
 struct texts {
     int n;
     int32_t *ids, *offsets;
@@ -250,12 +252,12 @@ TEST(factorised_embedding_is_a_product)
     tower_free(b);
 }
 
-TEST(neighbours_do_not_matter)
+static void check_neighbours(enum numerics numerics)
 {
     struct error err = {0};
     struct tower *t = kit_tower(&SMALL, 3);
-    struct exec *e = kit_exec(t, EXEC_INFER, NUMERICS_F32);
-    struct exec *alone = kit_exec(t, EXEC_INFER, NUMERICS_F32);
+    struct exec *e = kit_exec(t, EXEC_INFER, numerics);
+    struct exec *alone = kit_exec(t, EXEC_INFER, numerics);
     struct tap taps[2] = {{TAP_FINAL, 0, 0}, {TAP_MEAN, 1, 0}};
     struct value *all[2], *one[2];
     struct tower_input in = {.n = 3, .ids = IDS, .offsets = OFFSETS};
@@ -271,6 +273,17 @@ TEST(neighbours_do_not_matter)
     exec_free(e);
     exec_free(alone);
     tower_free(t);
+}
+
+TEST(neighbours_do_not_matter)
+{
+    check_neighbours(NUMERICS_F32);
+}
+
+TEST(neighbours_do_not_matter_in_bf16)
+{
+    if (!gemm_bf16_is_fast()) SKIP("this CPU has no bf16 instructions");
+    check_neighbours(NUMERICS_BF16);
 }
 
 static void refused(const int32_t *ids, int32_t length, const char *why)
