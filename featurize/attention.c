@@ -34,82 +34,103 @@ static bool attention_fits(struct exec *e, const struct value *q, const struct v
     return true;
 }
 
-/* One head of one sequence; p is T x T. */
-static int attend(struct exec *e, int64_t length, int64_t d, int64_t stride, const float *q,
-                  const float *k, const float *v, float *p, float *y)
-{
-    float scale = 1.0f / sqrtf((float)d);
-    int rc = gemm_product(e->gemm, NUMERICS_F32, false, true, length, length, d, scale, q, stride,
-                          k, stride, 0, p, length, &e->error);
-    if (rc < 0) return rc;
-    for (int64_t i = 0; i < length; i++) vec_softmax((size_t)length, p + i * length);
-    return gemm_product(e->gemm, NUMERICS_F32, false, false, length, d, length, 1, p, length, v,
-                        stride, 0, y, stride, &e->error);
-}
-
-/* Floats of P over all sequences and heads, or of the largest head alone. */
-static size_t probabilities(int n, const int32_t *offsets, int heads, bool all)
-{
-    size_t total = 0, largest = 0;
-    for (int s = 0; s < n; s++) {
-        size_t length = (size_t)(offsets[s + 1] - offsets[s]);
-        total += (size_t)heads * length * length;
-        if (length * length > largest) largest = length * length;
-    }
-    return all ? total : largest;
-}
-
-/* Scratch of one head; T the longest sequence. */
-struct half_head {
-    float *scores;  // (T, T)
-    uint16_t *p;    // (T, T)
-    float *inverse; // (T) 1 / sum of a row
-    float *y;       // (T, d)
+/* What the threads of one attention share. */
+struct attention {
+    const struct value *q, *k, *v;
+    struct value *y;
+    const int32_t *offsets;
+    int heads;
+    int64_t stride, d, longest; /* columns, columns of a head, rows of the longest sequence */
+    bool train;
+    float *p;         // (threads, T, T), or of all sequences and heads in training
+    uint16_t *p_half; // (threads, T, T), and the next two: operands in bf16
+    float *inverse;   // (threads, T) 1 / sum of a row
+    float *y_head;    // (threads, T, d)
 };
 
-static int attend_half(struct exec *e, const struct half_head *h, int64_t length, int64_t d,
-                       int64_t stride, const uint16_t *q, const uint16_t *k, const uint16_t *v,
-                       uint16_t *y)
+/* One head of one sequence; `at` its first value, p is T x T. */
+static int attend(const struct attention *a, struct gemm *g, int64_t length, int64_t at, float *p,
+                  struct error *err)
 {
-    float scale = 1.0f / sqrtf((float)d);
-    int rc = gemm_product_half(e->gemm, true, length, length, d, q, stride, k, stride, h->scores,
-                               length, &e->error);
+    float scale = 1.0f / sqrtf((float)a->d);
+    const float *q = a->q->x + at, *k = a->k->x + at, *v = a->v->x + at;
+    int rc = gemm_product(g, NUMERICS_F32, false, true, length, length, a->d, scale, q, a->stride,
+                          k, a->stride, 0, p, length, err);
+    if (rc < 0) return rc;
+    for (int64_t i = 0; i < length; i++) vec_softmax((size_t)length, p + i * length);
+    return gemm_product(g, NUMERICS_F32, false, false, length, a->d, length, 1, p, length, v,
+                        a->stride, 0, a->y->x + at, a->stride, err);
+}
+
+/* The same with operands in bf16. */
+static int attend_half(const struct attention *a, struct gemm *g, int thread, int64_t length,
+                       int64_t at, struct error *err)
+{
+    int64_t d = a->d, longest = a->longest;
+    float scale = 1.0f / sqrtf((float)d), *scores = a->p + thread * longest * longest;
+    uint16_t *p = a->p_half + thread * longest * longest;
+    float *inverse = a->inverse + thread * longest, *y = a->y_head + thread * longest * d;
+    int rc = gemm_product_half(g, true, length, length, d, a->q->half + at, a->stride,
+                               a->k->half + at, a->stride, scores, length, err);
     if (rc < 0) return rc;
     for (int64_t i = 0; i < length; i++)
-        h->inverse[i] = 1.0f / vec_exp_bf16((size_t)length, scale, h->scores + i * length,
-                                            h->p + i * length);
-    rc = gemm_product_half(e->gemm, false, length, d, length, h->p, length, v, stride, h->y, d,
-                           &e->error);
+        inverse[i] = 1.0f /
+                     vec_exp_bf16((size_t)length, scale, scores + i * length, p + i * length);
+    rc = gemm_product_half(g, false, length, d, length, p, length, a->v->half + at, a->stride, y, d,
+                           err);
     for (int64_t i = 0; i < length && rc == 0; i++)
-        vec_scale_bf16((size_t)d, h->inverse[i], h->y + i * d, y + i * stride);
+        vec_scale_bf16((size_t)d, inverse[i], y + i * d, a->y->half + at + i * a->stride);
     return rc;
 }
 
-/* Inference in bf16: operands and result are kept in bf16 alone. */
-static struct value *attention_half(struct exec *e, const struct value *q, const struct value *k,
-                                    const struct value *v, int n, const int32_t *offsets, int heads)
+/* Heads first to end, counted over all sequences. */
+static int attend_part(void *ctx, struct gemm *g, int thread, int64_t first, int64_t end,
+                       struct error *err)
 {
-    struct value *y = exec_operand(e, q->rows, q->cols);
-    size_t mark = exec_mark(e), largest = probabilities(n, offsets, heads, false);
-    int64_t stride = q->cols, d = q->cols / heads, longest = (int64_t)sqrt((double)largest);
-    struct half_head h = {
-        .scores = exec_alloc(e, largest * sizeof *h.scores),
-        .p = exec_alloc(e, largest * sizeof *h.p),
-        .inverse = exec_alloc(e, (size_t)longest * sizeof *h.inverse),
-        .y = exec_alloc(e, (size_t)(longest * d) * sizeof *h.y),
-    };
-    if (!y || !h.scores || !h.p || !h.inverse || !h.y) return NULL;
-    for (int s = 0; s < n; s++) {
-        int64_t length = offsets[s + 1] - offsets[s];
-        for (int i = 0; i < heads && length > 0; i++) {
-            int64_t at = offsets[s] * stride + i * d;
-            if (attend_half(e, &h, length, d, stride, q->half + at, k->half + at, v->half + at,
-                            y->half + at) < 0)
-                return NULL;
-        }
+    const struct attention *a = ctx;
+    float *p = a->train ? a->p : a->p + thread * a->longest * a->longest;
+    for (int64_t i = first; i < end; i++) {
+        int64_t s = i / a->heads, length = a->offsets[s + 1] - a->offsets[s];
+        int64_t at = a->offsets[s] * a->stride + i % a->heads * a->d;
+        if (length == 0) continue;
+        int rc = a->y->half ? attend_half(a, g, thread, length, at, err)
+                            : attend(a, g, length, at, p, err);
+        if (rc < 0) return rc;
+        if (a->train) p += length * length;
     }
-    exec_release(e, mark);
-    return y;
+    return 0;
+}
+
+/* Floats of P over all sequences and heads. */
+static size_t probabilities(int n, const int32_t *offsets, int heads)
+{
+    size_t total = 0;
+    for (int s = 0; s < n; s++) {
+        size_t length = (size_t)(offsets[s + 1] - offsets[s]);
+        total += (size_t)heads * length * length;
+    }
+    return total;
+}
+
+/* Result and scratch; false after a failure. */
+static bool make_room(struct exec *e, struct attention *a, int n, size_t *mark)
+{
+    for (int s = 0; s < n; s++) {
+        int64_t length = a->offsets[s + 1] - a->offsets[s];
+        if (length > a->longest) a->longest = length;
+    }
+    bool half = a->q->half && a->k->half && a->v->half;
+    a->y = half ? exec_operand(e, a->q->rows, a->q->cols) : exec_value(e, a->q->rows, a->q->cols);
+    *mark = exec_mark(e);
+    size_t rows = (size_t)e->n_team * (size_t)a->longest, n_p = rows * (size_t)a->longest;
+    if (a->train) n_p = probabilities(n, a->offsets, a->heads);
+    a->p = exec_alloc(e, n_p * sizeof *a->p);
+    if (half) {
+        a->p_half = exec_alloc(e, n_p * sizeof *a->p_half);
+        a->inverse = exec_alloc(e, rows * sizeof *a->inverse);
+        a->y_head = exec_alloc(e, rows * (size_t)a->d * sizeof *a->y_head);
+    }
+    return !e->error.code;
 }
 
 struct value *op_attention(struct exec *e, struct value *q, struct value *k, struct value *v, int n,
@@ -117,35 +138,31 @@ struct value *op_attention(struct exec *e, struct value *q, struct value *k, str
 {
     if (!q || !k || !v || e->error.code || !attention_fits(e, q, k, v, n, offsets, heads))
         return NULL;
-    if (q->half && k->half && v->half) return attention_half(e, q, k, v, n, offsets, heads);
-    struct value *y = exec_value(e, q->rows, q->cols);
-    size_t mark = exec_mark(e);
-    bool train = e->mode == EXEC_TRAIN;
-    float *p = exec_alloc(e, probabilities(n, offsets, heads, train) * sizeof *p), *saved = p;
-    int32_t *copy = exec_alloc(e, ((size_t)n + 1) * sizeof *copy);
-    if (!y || !p || !copy) return NULL;
-    int64_t stride = q->cols, d = q->cols / heads;
-    for (int s = 0; s < n; s++) {
-        int64_t length = offsets[s + 1] - offsets[s];
-        for (int h = 0; h < heads; h++) {
-            int64_t at = offsets[s] * stride + h * d;
-            if (attend(e, length, d, stride, q->x + at, k->x + at, v->x + at, p, y->x + at) < 0)
-                return NULL;
-            if (train) p += length * length;
-        }
-    }
-    for (int s = 0; s <= n; s++) copy[s] = offsets[s];
+    size_t mark;
+    struct attention a = {.q = q,
+                          .k = k,
+                          .v = v,
+                          .offsets = offsets,
+                          .heads = heads,
+                          .stride = q->cols,
+                          .d = q->cols / heads,
+                          .train = e->mode == EXEC_TRAIN};
+    if (!make_room(e, &a, n, &mark)) return NULL;
+    if (exec_split(e, (int64_t)n * heads, 1, attend_part, &a) < 0) return NULL;
     struct node *node = exec_record(e, OP_ATTENTION);
     if (node) {
+        int32_t *copy = exec_alloc(e, ((size_t)n + 1) * sizeof *copy);
+        if (!copy) return NULL;
+        for (int s = 0; s <= n; s++) copy[s] = offsets[s];
         node->in[0] = q;
         node->in[1] = k;
         node->in[2] = v;
-        node->out = y;
+        node->out = a.y;
         node->aux[0] = n;
         node->aux[1] = heads;
         node->offset = copy;
-        node->saved = saved;
+        node->saved = a.p;
     }
     exec_release(e, mark);
-    return y;
+    return a.y;
 }

@@ -31,8 +31,9 @@ struct exec *exec_new(enum exec_mode mode, enum numerics numerics, struct error 
         e->nodes = (struct node *)(void *)tape.base;
         e->max_nodes = (int)(tape.size / sizeof *e->nodes);
     }
-    e->gemm = gemm_new(err);
+    e->gemm = e->team[0] = gemm_new(err);
     if (!e->gemm) goto fail;
+    e->n_team = 1;
     e->conv = conv_new(err);
     if (!e->conv) goto fail;
     return e;
@@ -182,4 +183,36 @@ struct node *exec_record(struct exec *e, enum op_kind kind)
     struct node *node = &e->nodes[e->n_nodes++];
     *node = (struct node){.kind = kind, .weight = -1, .bias = -1};
     return node;
+}
+
+void exec_lend(struct exec *e, struct exec *const *others, int n)
+{
+    e->n_team = 1;
+    for (int i = 0; i < n && e->n_team < EXEC_MAX_TEAM; i++)
+        if (others[i] != e) e->team[e->n_team++] = others[i]->gemm;
+}
+
+/* Where thread i of n begins. */
+static int64_t cut(int64_t n, int64_t step, int i, int n_team)
+{
+    return i == n_team ? n : n * i / n_team / step * step;
+}
+
+int exec_split(struct exec *e, int64_t n, int64_t step, exec_part *part, void *ctx)
+{
+    int n_team = e->n_team;
+    struct gemm **team = e->team;
+    if (e->error.code) return e->error.code;
+    if (n_team == 1) return part(ctx, e->gemm, 0, 0, n, &e->error);
+    struct error errors[EXEC_MAX_TEAM];
+    for (int i = 0; i < n_team; i++) errors[i].code = 0;
+#pragma omp parallel for default(none) num_threads(n_team) schedule(static, 1)                     \
+    shared(n_team, team, errors, n, step, part, ctx)
+    for (int i = 0; i < n_team; i++) {
+        int64_t first = cut(n, step, i, n_team), end = cut(n, step, i + 1, n_team);
+        if (first < end) (void)!part(ctx, team[i], i, first, end, &errors[i]);
+    }
+    for (int i = 0; i < n_team && !e->error.code; i++)
+        if (errors[i].code) e->error = errors[i];
+    return e->error.code;
 }

@@ -9,7 +9,8 @@
  *
  * Parallelism lies outside: a batch is cut into fixed micro-batches (never depending on the number
  * of threads), each run by one thread on its own exec from beginning to end; oneDNN runs with one
- * thread a call. So results do not depend on thread count. Nothing here mallocs inside a
+ * thread a call. Where there are fewer micro-batches than threads, a pass in inference may borrow
+ * the others (exec_lend). So results do not depend on thread count. Nothing here mallocs inside a
  * micro-batch: the arena is a reserved address range that is touched as it is used.
  *
  * A value is a row-major f32 matrix: tokens (sum of T, D), pictures channels-last (B*H*W, C),
@@ -72,6 +73,8 @@ struct node {
     float *saved, *saved2; /* kind-specific: row statistics, probabilities */
 };
 
+#define EXEC_MAX_TEAM 64
+
 struct packed; /* weights in the layout the kernels like, made once: featurize/gemm.h */
 struct gemm;   /* primitives of one thread: featurize/gemm.h */
 struct conv;   /* featurize/conv.h */
@@ -87,6 +90,8 @@ struct exec {
     int n_nodes, max_nodes;
     struct gemm *gemm;
     struct conv *conv;
+    struct gemm *team[EXEC_MAX_TEAM]; /* borrowed; [0] is gemm. What exec_split works with */
+    int n_team;
     struct error error; /* sticky: the first failure */
 };
 
@@ -111,6 +116,14 @@ bool exec_add_half(struct exec *e, struct value *v);
 struct value *exec_input(struct exec *e, const float *x, int64_t rows, int64_t cols);
 /* v->dx, zeroed at first asking; NULL when v needs no gradient. */
 float *exec_grad(struct exec *e, struct value *v);
+/* Lends e the gemms of `n` other execs, which must rest while a pass runs on e: the ops of inference
+ * share their rows out to as many threads more, for a batch too small to be cut. 0: alone again. */
+void exec_lend(struct exec *e, struct exec *const *others, int n);
+/* Units [first, end) of an op, with a gemm and a number of the thread's own. Units are independent. */
+typedef int exec_part(void *ctx, struct gemm *g, int thread, int64_t first, int64_t end,
+                      struct error *err);
+/* Runs part over [0, n), cut for the team at multiples of `step`; a failure sticks to e. */
+int exec_split(struct exec *e, int64_t n, int64_t step, exec_part *part, void *ctx);
 /* The next node of the tape, or NULL when not recording. */
 struct node *exec_record(struct exec *e, enum op_kind kind);
 

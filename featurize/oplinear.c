@@ -22,6 +22,34 @@ static bool layer_of(struct exec *e, const struct value *x, int weight, int bias
     return false;
 }
 
+#define ROWS_STEP 6 /* tiles have multiples of it */
+
+struct linear_job {
+    const struct gemm_layer *layer;
+    struct rows x, y;
+};
+
+static struct rows skip(struct rows r, int64_t n)
+{
+    return (struct rows){r.x ? r.x + n : NULL, r.half ? r.half + n : NULL};
+}
+
+static int linear_part(void *ctx, struct gemm *g, int thread, int64_t first, int64_t end,
+                       struct error *err)
+{
+    const struct linear_job *j = ctx;
+    (void)thread;
+    return gemm_linear(g, j->layer, end - first, skip(j->x, first * j->layer->k),
+                       skip(j->y, first * j->layer->n), err);
+}
+
+static int run_layer(struct exec *e, const struct gemm_layer *l, int64_t m, struct rows x,
+                     struct rows y)
+{
+    struct linear_job job = {l, x, y};
+    return exec_split(e, m, ROWS_STEP, linear_part, &job);
+}
+
 static struct rows rows_of(const struct value *x)
 {
     return x->half && !x->stale ? (struct rows){.half = x->half} : (struct rows){.x = x->x};
@@ -33,8 +61,7 @@ struct value *op_linear(struct exec *e, struct value *x, int weight, int bias)
     if (!x || e->error.code || !layer_of(e, x, weight, bias, &l)) return NULL;
     struct value *y = exec_value(e, x->rows, l.n);
     if (!y) return NULL;
-    if (gemm_linear(e->gemm, &l, x->rows, rows_of(x), (struct rows){.x = y->x}, &e->error) < 0)
-        return NULL;
+    if (run_layer(e, &l, x->rows, rows_of(x), (struct rows){.x = y->x}) < 0) return NULL;
     struct node *node = exec_record(e, OP_LINEAR);
     if (node) {
         node->in[0] = x;
@@ -55,7 +82,7 @@ struct value *op_linear_act(struct exec *e, struct value *x, int weight, int bia
     if (!x || e->error.code || !layer_of(e, x, weight, bias, &l)) return NULL;
     l.act = act;
     struct value *y = exec_operand(e, x->rows, l.n);
-    if (!y || gemm_linear(e->gemm, &l, x->rows, rows_of(x), rows_of(y), &e->error) < 0) return NULL;
+    if (!y || run_layer(e, &l, x->rows, rows_of(x), rows_of(y)) < 0) return NULL;
     return y;
 }
 
@@ -72,7 +99,6 @@ struct value *op_linear_add(struct exec *e, struct value *x, int weight, int bia
     }
     l.add = true;
     onto->stale = true;
-    if (gemm_linear(e->gemm, &l, x->rows, rows_of(x), (struct rows){.x = onto->x}, &e->error) < 0)
-        return NULL;
+    if (run_layer(e, &l, x->rows, rows_of(x), (struct rows){.x = onto->x}) < 0) return NULL;
     return onto;
 }

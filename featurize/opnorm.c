@@ -27,6 +27,34 @@ static bool norm_fits(struct exec *e, const struct value *x, int gamma, int beta
     return false;
 }
 
+struct norm_job {
+    const struct value *x, *y;
+    const float *gamma, *beta;
+    float *saved;
+    float eps;
+};
+
+static int norm_part(void *ctx, struct gemm *g, int thread, int64_t first, int64_t end,
+                     struct error *err)
+{
+    const struct norm_job *j = ctx;
+    size_t cols = (size_t)j->x->cols;
+    (void)g, (void)thread, (void)err;
+    for (int64_t i = first; i < end; i++) {
+        const float *row = j->x->x + i * j->x->cols;
+        float *y = j->y->x + i * j->x->cols;
+        float mean = vec_sum(cols, row) / (float)cols;
+        float scale = 1.0f / sqrtf(vec_sum_squares(cols, row, mean) / (float)cols + j->eps);
+        normalise_row(cols, row, mean, scale, j->gamma, j->beta, y);
+        if (j->y->half) vec_bf16(cols, y, j->y->half + i * j->x->cols);
+        if (j->saved) {
+            j->saved[2 * i] = mean;
+            j->saved[2 * i + 1] = scale;
+        }
+    }
+    return 0;
+}
+
 struct value *op_layer_norm(struct exec *e, struct value *x, int gamma, int beta, float eps)
 {
     if (!x || e->error.code || !norm_fits(e, x, gamma, beta)) return NULL;
@@ -34,19 +62,9 @@ struct value *op_layer_norm(struct exec *e, struct value *x, int gamma, int beta
     if (!exec_add_half(e, y)) return NULL;
     float *saved = e->mode == EXEC_TRAIN ? exec_alloc(e, 2 * (size_t)x->rows * sizeof *saved)
                                          : NULL; // (rows, 2)
-    const float *g = params_at(e->params, gamma), *b = params_at(e->params, beta);
-    size_t cols = (size_t)x->cols;
-    for (int64_t i = 0; i < x->rows; i++) {
-        const float *row = x->x + i * x->cols;
-        float mean = vec_sum(cols, row) / (float)cols;
-        float scale = 1.0f / sqrtf(vec_sum_squares(cols, row, mean) / (float)cols + eps);
-        normalise_row(cols, row, mean, scale, g, b, y->x + i * x->cols);
-        if (y->half) vec_bf16(cols, y->x + i * x->cols, y->half + i * x->cols);
-        if (saved) {
-            saved[2 * i] = mean;
-            saved[2 * i + 1] = scale;
-        }
-    }
+    struct norm_job job = {x,     y,  params_at(e->params, gamma), params_at(e->params, beta),
+                           saved, eps};
+    if (exec_split(e, x->rows, 1, norm_part, &job) < 0) return NULL;
     struct node *node = exec_record(e, OP_LAYER_NORM);
     if (node) {
         node->in[0] = x;

@@ -1,4 +1,4 @@
-/* Micro-batches over threads; see runner.h. Everything a thread needs (exec, scratch in its arena)
+/* Micro-batches over threads, and threads over the last micro-batches; see runner.h. Everything a thread needs (exec, scratch in its arena)
  * is made before the parallel region; a thread that fails keeps its first error and lets the
  * remaining micro-batches of its own be skipped. */
 #include "featurize/runner.h"
@@ -112,6 +112,30 @@ static void run_micro(const struct runner *r, const struct job *job, int micro, 
     }
 }
 
+/* Whether all threads gain by working on one micro-batch: they meet ten times a block, and few rows
+ * wait for the weights to come from memory whoever multiplies them. */
+static bool is_worth_lending(const struct runner *r, const struct job *job, int micro)
+{
+    if (r->n_workers == 1) return false;
+    if (!job->offsets) return true;
+    return job->offsets[r->first[micro + 1]] - job->offsets[r->first[micro]] >= RUNNER_TOKENS / 2;
+}
+
+/* The micro-batches from `first` on, fewer than there are workers: one after another, each by all.
+ * A picture alone (`embed`) is one of them. */
+static void run_together(struct runner *r, const struct job *job, int first)
+{
+    struct worker *w = &r->workers[0];
+    struct exec *others[EXEC_MAX_TEAM];
+    int n = 0;
+    for (int i = 1; i < r->n_workers && n < EXEC_MAX_TEAM; i++) others[n++] = r->workers[i].exec;
+    for (int i = first; i < r->n_micro && w->rc == 0; i++) {
+        exec_lend(w->exec, others, is_worth_lending(r, job, i) ? n : 0);
+        run_micro(r, job, i, w);
+    }
+    exec_lend(w->exec, NULL, 0);
+}
+
 static int run(struct runner *r, const struct job *job, struct error *err)
 {
     struct worker *workers = r->workers;
@@ -124,12 +148,14 @@ static int run(struct runner *r, const struct job *job, struct error *err)
         return error_set(err, ERR_USAGE, "%d taps of one tower: at most %d", job->n_taps,
                          RUNNER_MAX_TAPS);
     for (int i = 0; i < r->n_workers; i++) workers[i].rc = 0;
+    int shared_out = n_micro / r->n_workers * r->n_workers;
 #pragma omp parallel for default(none) num_threads(r->n_workers) schedule(dynamic, 1)              \
-    shared(r, job, workers, n_micro)
-    for (int i = 0; i < n_micro; i++) {
+    shared(r, job, workers, shared_out)
+    for (int i = 0; i < shared_out; i++) {
         struct worker *w = &workers[omp_get_thread_num()];
         if (w->rc == 0) run_micro(r, job, i, w);
     }
+    run_together(r, job, shared_out);
     for (int i = 0; i < r->n_workers; i++) {
         if (workers[i].rc == 0) continue;
         if (err) *err = workers[i].error;

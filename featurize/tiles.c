@@ -190,14 +190,25 @@ static struct tile_family *find_family(struct tiles *all, const struct onednn_li
     return NULL;
 }
 
-/* The smallest tile that holds what is left if it wastes at most a quarter, or else the largest
- * that fits. */
-static int choose_tile(int64_t rest)
+/* A tile costs its rows, but reading the weights for it as much as six rows at least. */
+static int64_t tile_cost(int t)
 {
-    for (int t = 0; t < N_TILES; t++)
-        if (TILE_ROWS[t] >= rest)
-            return t == 0 || (TILE_ROWS[t] - rest) * 4 <= TILE_ROWS[t] ? t : t - 1;
-    return LARGEST;
+    return TILE_ROWS[t] < 6 ? 6 : TILE_ROWS[t];
+}
+
+/* What `rest` rows cost, and with which tile they best begin: the smallest that holds them all, or
+ * the one below it and others after that. */
+static int64_t choose_tile(int64_t rest, int *first)
+{
+    int t = 0, next;
+    if (rest <= 0) return 0;
+    while (t < LARGEST && TILE_ROWS[t] < rest) t++;
+    *first = t;
+    if (t == 0 || TILE_ROWS[t] <= rest) return tile_cost(t);
+    int64_t split = tile_cost(t - 1) + choose_tile(rest - TILE_ROWS[t - 1], &next);
+    if (split >= tile_cost(t)) return tile_cost(t);
+    *first = t - 1;
+    return split;
 }
 
 static struct rows rows_at(struct rows r, int64_t i, int64_t cols)
@@ -264,7 +275,9 @@ int tiles_run(struct tiles *all, struct onednn *o, const struct gemm_layer *l,
     struct tile_family *f = find_family(all, &shape, packed, err);
     if (!f) return ERR_NOMEM;
     for (int64_t row = 0; row < m;) {
-        int t = usable_tile(o, f, choose_tile(m - row), weights, err);
+        int t = 0;
+        choose_tile(m - row, &t);
+        t = usable_tile(o, f, t, weights, err);
         if (t < 0) return t;
         int64_t rows = m - row < TILE_ROWS[t] ? m - row : TILE_ROWS[t];
         int rc = run_tile(o, f, l, t, rows, rows_at(x, row, l->k), weights, rows_at(y, row, l->n),
