@@ -30,8 +30,9 @@
 #include "store/error.h"
 
 enum exec_mode { EXEC_INFER, EXEC_TRAIN };
-/* Of matrix products and, in inference, of what only they read; everything else is f32. */
-enum numerics { NUMERICS_F32, NUMERICS_BF16 };
+/* Of matrix products and, in BF16 inference, of what only they read; everything else is f32. INT8:
+ * the matrices of a calibrated tower's blocks (featurize/calibration.h), other products f32. */
+enum numerics { NUMERICS_F32, NUMERICS_BF16, NUMERICS_INT8 };
 
 struct value {
     float *x;       // (rows, cols); NULL in an operand kept in bf16 alone

@@ -1,5 +1,6 @@
 /* Linear layers and general products; see gemm.h for the promises. This file finds the weights and
- * the kernel; the kernels are tiles.c (linear layers on oneDNN) and product.c (bf16 products).
+ * the kernel; the kernels are tiles.c (linear layers on oneDNN), int8.c (the same in integers) and
+ * product.c (bf16 products).
  *
  * General products are dnnl_sgemm in f32: measured as fast as matmul primitives for large shapes,
  * up to three times faster for small ones, and nothing is made per shape. */
@@ -18,6 +19,7 @@ struct gemm {
     struct onednn o;
     struct tiles tiles;
     struct products products;
+    struct int8_tiles int8;
 };
 
 struct gemm *gemm_new(struct error *err)
@@ -33,6 +35,7 @@ void gemm_free(struct gemm *g)
 {
     if (!g) return;
     products_release(&g->products);
+    int8_tiles_release(&g->int8);
     tiles_release(&g->tiles);
     onednn_close(&g->o);
     memory_free(g);
@@ -55,12 +58,33 @@ static const struct packed_weight *find_packed(const struct gemm_layer *l)
     return p->weights[l->weight].data ? &p->weights[l->weight] : NULL;
 }
 
+/* What a calibration covers in integers, the rest in f32. */
+static int linear_int8(struct gemm *g, const struct gemm_layer *l, int64_t m, struct rows x,
+                       struct rows y, struct error *err)
+{
+    const struct packed *p = l->packed;
+    if (!p || !p->int8)
+        return error_set(err, ERR_USAGE, "numerics int8 on weights that are not packed so");
+    if (!p->int8[l->weight].data) {
+        struct gemm_layer f32 = *l;
+        f32.numerics = NUMERICS_F32;
+        return gemm_linear(g, &f32, m, x, y, err);
+    }
+    int threads = onednn_enter();
+    int rc = int8_linear(&g->o, &g->int8, &p->int8[l->weight], l, m, x.x, y.x, err);
+    onednn_leave(threads);
+    return rc;
+}
+
 int gemm_linear(struct gemm *g, const struct gemm_layer *l, int64_t m, struct rows x, struct rows y,
                 struct error *err)
 {
     assert(!x.x != !x.half && !y.x != !y.half && !(l->add && y.half));
     assert(l->numerics == NUMERICS_BF16 || (x.x && y.x));
     if (m == 0) return 0;
+    if (l->numerics == NUMERICS_INT8) return linear_int8(g, l, m, x, y, err);
+    if (l->packed && l->packed->observed)
+        observed_add(l->packed->observed, l->weight, m, l->k, x.x);
     const struct packed_weight *packed = find_packed(l);
     if (!packed && !l->w)
         return error_set(

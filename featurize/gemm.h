@@ -28,7 +28,15 @@ bool gemm_bf16_is_fast(void);
  * a time and let go; tensors are shared out over threads, which changes no result. Owned:
  * packed_free. Weights must not change after. */
 struct packed *packed_new(const struct params *p, enum numerics numerics, struct error *err) MUST_CHECK;
+/* NUMERICS_INT8: what the calibration covers as 8-bit integers, the rest as f32. ERR_USAGE on a CPU
+ * that cannot do this exactly. */
+struct calibration;
+struct packed *packed_new_int8(const struct params *p, const struct calibration *c,
+                               struct error *err) MUST_CHECK;
 void packed_free(struct packed *k);
+/* From now on gemm_linear shows the inputs of each layer to `o` (borrowed; NULL: no more). */
+struct observed;
+void packed_observe(struct packed *k, struct observed *o);
 
 /* Rows of a matrix in f32 or in bf16: one of the two is set. // (M, cols) */
 struct rows {

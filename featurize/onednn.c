@@ -193,3 +193,26 @@ dnnl_status_t onednn_plain_weights(enum numerics numerics, int64_t n, int64_t k,
     dnnl_dims_t dims = {k, n};
     return dnnl_memory_desc_init_by_tag(desc, 2, dims, type_of(numerics), dnnl_ba);
 }
+
+dnnl_status_t onednn_reorder(struct onednn *o, const dnnl_memory_desc_t *from_desc,
+                             const void *from, const dnnl_memory_desc_t *to_desc, void *to)
+{
+    dnnl_memory_t source = NULL, target = NULL;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_primitive_t run = NULL;
+    dnnl_status_t status = dnnl_memory_create(&source, from_desc, o->engine, (void *)from);
+    if (!status) status = dnnl_memory_create(&target, to_desc, o->engine, to);
+    if (!status)
+        status = dnnl_reorder_primitive_desc_create(&desc, from_desc, o->engine, to_desc, o->engine,
+                                                    NULL);
+    if (!status) status = dnnl_primitive_create(&run, desc);
+    if (!status) {
+        dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}};
+        status = dnnl_primitive_execute(run, o->stream, 2, args);
+    }
+    if (source) dnnl_memory_destroy(source);
+    if (target) dnnl_memory_destroy(target);
+    if (desc) dnnl_primitive_desc_destroy(desc);
+    if (run) dnnl_primitive_destroy(run);
+    return status;
+}

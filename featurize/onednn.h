@@ -1,5 +1,5 @@
-/* What gemm.c, tiles.c, product.c, packed.c and conv.c share of oneDNN 2.6: the only file that includes its
- * header; nothing else includes this one.
+/* What gemm.c, tiles.c, product.c, packed.c, int8.c and conv.c share of oneDNN 2.6: the only file
+ * that includes its header; nothing else includes this one.
  *
  * One thread: a primitive remembers the number of threads it was made for, so every call that makes
  * or runs one stands between onednn_enter() and onednn_leave(), which set OpenMP's count to 1 for
@@ -83,5 +83,8 @@ dnnl_status_t onednn_linear_make(struct onednn *o, const struct onednn_linear *l
 /* W [n, k] row-major, seen as the (k, n) matrix that a linear layer multiplies by. */
 dnnl_status_t onednn_plain_weights(enum numerics numerics, int64_t n, int64_t k,
                                    dnnl_memory_desc_t *desc);
+/* The same matrix in another layout. */
+dnnl_status_t onednn_reorder(struct onednn *o, const dnnl_memory_desc_t *from_desc, const void *from,
+                             const dnnl_memory_desc_t *to_desc, void *to);
 
 #endif

@@ -7,29 +7,6 @@
 
 #include "store/memory.h"
 
-static dnnl_status_t reorder(struct onednn *o, const dnnl_memory_desc_t *from_desc,
-                             const void *from, const dnnl_memory_desc_t *to_desc, void *to)
-{
-    dnnl_memory_t source = NULL, target = NULL;
-    dnnl_primitive_desc_t desc = NULL;
-    dnnl_primitive_t run = NULL;
-    dnnl_status_t status = dnnl_memory_create(&source, from_desc, o->engine, (void *)from);
-    if (!status) status = dnnl_memory_create(&target, to_desc, o->engine, to);
-    if (!status)
-        status = dnnl_reorder_primitive_desc_create(&desc, from_desc, o->engine, to_desc, o->engine,
-                                                    NULL);
-    if (!status) status = dnnl_primitive_create(&run, desc);
-    if (!status) {
-        dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}};
-        status = dnnl_primitive_execute(run, o->stream, 2, args);
-    }
-    if (source) dnnl_memory_destroy(source);
-    if (target) dnnl_memory_destroy(target);
-    if (desc) dnnl_primitive_desc_destroy(desc);
-    if (run) dnnl_primitive_destroy(run);
-    return status;
-}
-
 /* One thread's own. */
 struct packer {
     struct onednn o;
@@ -55,6 +32,8 @@ static int make_room(struct onednn *o, struct packed *k, const struct params *p,
     const struct param *t = &p->table[i];
     struct packed_weight *out = &k->weights[i];
     int64_t n = rows_of(t), cols = cols_of(t);
+    if (k->calibration && calibration_shift(k->calibration, i))
+        return int8_reserve(o, n, cols, &k->int8[i], err);
     int same = 0;
     while (same < i && !(k->weights[same].data && rows_of(&p->table[same]) == n &&
                          cols_of(&p->table[same]) == cols))
@@ -78,18 +57,23 @@ static int make_room(struct onednn *o, struct packed *k, const struct params *p,
 static void pack_weight(struct packer *w, struct packed *k, const struct params *p, int i)
 {
     const struct param *t = &p->table[i];
+    const float *values = params_values(p, i, w->scratch);
     dnnl_memory_desc_t plain;
     int threads = onednn_enter();
-    dnnl_status_t status = onednn_plain_weights(NUMERICS_F32, rows_of(t), cols_of(t), &plain);
-    if (!status)
-        status = reorder(&w->o, &plain, params_values(p, i, w->scratch), &k->weights[i].desc,
-                         k->weights[i].data);
+    if (k->weights[i].data) {
+        dnnl_status_t status = onednn_plain_weights(NUMERICS_F32, rows_of(t), cols_of(t), &plain);
+        if (!status)
+            status = onednn_reorder(&w->o, &plain, values, &k->weights[i].desc, k->weights[i].data);
+        if (status)
+            w->rc = onednn_failed(status, &w->error, "a layer of %lld x %lld",
+                                  (long long)rows_of(t), (long long)cols_of(t));
+    } else {
+        w->rc = int8_fill(&w->o, rows_of(t), cols_of(t), values,
+                          calibration_shift(k->calibration, i), &k->int8[i], &w->error);
+    }
     onednn_leave(threads);
     params_drop(p, i);
-    if (!status) return;
-    w->rc = onednn_failed(status, &w->error, "a layer of %lld x %lld", (long long)rows_of(t),
-                          (long long)cols_of(t));
-    error_prefix(&w->error, "%s: ", t->name);
+    if (w->rc < 0) error_prefix(&w->error, "%s: ", t->name);
 }
 
 static int make_packers(const struct params *p, struct packer *w, int n, struct error *err)
@@ -113,7 +97,7 @@ static int pack_all(struct packed *k, const struct params *p, struct packer *w, 
 #pragma omp parallel for default(none) num_threads(n_threads) schedule(dynamic, 1) shared(k, p, w)
     for (int i = 0; i < k->n; i++) {
         struct packer *own = &w[omp_get_thread_num()];
-        if (own->rc == 0 && k->weights[i].data) pack_weight(own, k, p, i);
+        if (own->rc == 0 && param_is_linear(&p->table[i])) pack_weight(own, k, p, i);
     }
     for (int i = 0; i < n_threads; i++) {
         if (w[i].rc == 0) continue;
@@ -123,7 +107,18 @@ static int pack_all(struct packed *k, const struct params *p, struct packer *w, 
     return 0;
 }
 
-struct packed *packed_new(const struct params *p, enum numerics numerics, struct error *err)
+/* What a CPU without exact sums can do instead. */
+static int check_int8(struct error *err)
+{
+    if (int8_is_exact()) return 0;
+    return error_set(err, ERR_USAGE,
+                     "numerics int8 needs a CPU that adds 8-bit products without saturation "
+                     "(AVX-512 VNNI or AMX), and this one does not: take bf16 or f32");
+}
+
+/* c NULL: nothing in int8. */
+static struct packed *pack(const struct params *p, enum numerics numerics,
+                           const struct calibration *c, struct error *err)
 {
     int n_threads = omp_get_max_threads(), rc = ERR_NOMEM;
     struct packed *k = memory_array(1, sizeof *k, MEMORY_MAX_SMALL, err);
@@ -134,6 +129,9 @@ struct packed *packed_new(const struct params *p, enum numerics numerics, struct
     k->weights = memory_array((uint64_t)p->n, sizeof *k->weights, MEMORY_MAX_FILE, err);
     if (!k->weights) goto done;
     k->n = p->n;
+    k->calibration = c;
+    if (c) k->int8 = memory_array((uint64_t)p->n, sizeof *k->int8, MEMORY_MAX_FILE, err);
+    if (c && (!k->int8 || check_int8(err) < 0)) goto done;
     int threads = onednn_enter();
     rc = make_packers(p, packers, n_threads, err);
     for (int i = 0; i < p->n && rc == 0; i++) {
@@ -154,9 +152,27 @@ done:
     return NULL;
 }
 
+struct packed *packed_new(const struct params *p, enum numerics numerics, struct error *err)
+{
+    return pack(p, numerics, NULL, err);
+}
+
+struct packed *packed_new_int8(const struct params *p, const struct calibration *c,
+                               struct error *err)
+{
+    return pack(p, NUMERICS_F32, c, err);
+}
+
+void packed_observe(struct packed *k, struct observed *o)
+{
+    k->observed = o;
+}
+
 void packed_free(struct packed *k)
 {
     if (!k) return;
+    for (int i = 0; k->int8 && i < k->n; i++) int8_release(&k->int8[i]);
+    memory_free(k->int8);
     for (int i = 0; i < k->n; i++) memory_free(k->weights[i].data);
     memory_free(k->weights);
     memory_free(k);

@@ -2,7 +2,9 @@
 #ifndef FEATURIZE_PACKED_H
 #define FEATURIZE_PACKED_H
 
+#include "featurize/calibration.h"
 #include "featurize/gemm.h"
+#include "featurize/int8.h"
 #include "featurize/onednn.h"
 
 /* Rows of the tile that chooses the layout. */
@@ -17,6 +19,9 @@ struct packed {
     enum numerics numerics;
     int n;
     struct packed_weight *weights; /* by parameter index */
+    struct int8_weight *int8;      /* likewise, of the layers that a calibration covers, or NULL */
+    const struct calibration *calibration; /* borrowed while packing */
+    struct observed *observed;     /* borrowed; NULL: nobody looks at the inputs */
 };
 
 #endif

@@ -3,6 +3,7 @@
  * in towerconfig.c, random weights in towerinit.c. */
 #include "featurize/tower.h"
 
+#include "featurize/calibration.h"
 #include "featurize/gemm.h"
 #include "featurize/layout.h"
 #include "featurize/mobilevit.h"
@@ -74,6 +75,7 @@ void tower_free(struct tower *t)
 {
     if (!t) return;
     packed_free(t->packed);
+    calibration_free(t->calibration);
     memory_free(t->slot);
     params_release(&t->params);
     memory_free(t);
@@ -81,11 +83,23 @@ void tower_free(struct tower *t)
 
 int tower_pack(struct tower *t, enum numerics numerics, struct error *err)
 {
-    struct packed *packed = packed_new(&t->params, numerics, err);
+    if (numerics == NUMERICS_INT8 && !t->calibration)
+        return error_set(err, ERR_USAGE,
+                         "int8 needs a calibration: give --calibration FILE, which featurize "
+                         "--numerics int8 --calibration FILE writes");
+    struct packed *packed = numerics == NUMERICS_INT8
+                                ? packed_new_int8(&t->params, t->calibration, err)
+                                : packed_new(&t->params, numerics, err);
     if (!packed) return err ? err->code : ERR_NOMEM;
     packed_free(t->packed);
     t->packed = packed;
     return 0;
+}
+
+void tower_calibrate(struct tower *t, struct calibration *c)
+{
+    calibration_free(t->calibration);
+    t->calibration = c;
 }
 
 int tower_n_blocks(const struct tower_config *c)

@@ -63,6 +63,7 @@ struct tower {
     int *slot;
     int n_slots;
     struct packed *packed; /* made by tower_pack; NULL while training */
+    struct calibration *calibration; /* owned; NULL: cannot be packed in int8 */
 };
 
 struct tower *tower_new(const struct tower_config *config, struct error *err) MUST_CHECK;
@@ -72,7 +73,10 @@ void tower_free(struct tower *t);
 /* Embeddings 0.02, linears Glorot (scaled down where they write to the residual stream),
  * convolutions He fan-out, ones, zeros; a pure function of seed and names, see towerinit.c. */
 void tower_randomise(struct tower *t, uint64_t seed);
+/* NUMERICS_INT8 needs a calibration: ERR_USAGE without. */
 int tower_pack(struct tower *t, enum numerics numerics, struct error *err) MUST_CHECK;
+/* Taken. */
+void tower_calibrate(struct tower *t, struct calibration *c);
 /* Runs the batch on e (bound to t->params and t->packed) and puts one value a tap into out; it
  * stops after the last block that a tap asks for. EXEC_TRAIN: out[i] are the values on the tape (a
  * HIDDEN tap is the residual stream itself); EXEC_INFER: copies that live until exec_reset.
