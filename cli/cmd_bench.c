@@ -25,8 +25,8 @@ static const struct option options[] = {
      "a teacher's or a student's folder; the first is what the others are compared with", 0, 0,
      NULL, &models},
     {"runs", 'n', OPTION_INT, "N", "timed runs a tower", 20, 100000, NULL, &n_runs},
-    {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of matrix products", 0, 0, "auto|f32|bf16",
-     &numerics},
+    {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of matrix products", 0, 0,
+     "auto|f32|bf16|int8", &numerics},
 };
 
 static void print_times(const struct latency_times *t, const struct latency_times *first)

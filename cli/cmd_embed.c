@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "featurize/calibrate.h"
 #include "featurize/embed.h"
 #include "ingest/caption.h"
 #include "store/file.h"
@@ -10,7 +11,7 @@
 #include "store/npy.h"
 
 static struct option_list images, texts;
-static const char *model_dir, *npy, *numerics = "f32";
+static const char *model_dir, *npy, *calibration, *numerics = "f32";
 static bool raw;
 
 static const struct option options[] = {
@@ -21,8 +22,10 @@ static const struct option options[] = {
     {"npy", 0, OPTION_STRING, "FILE", "write the rows to a .npy file instead of printing them", 0,
      0, NULL, &npy},
     {"raw", 0, OPTION_FLAG, NULL, "before normalisation", 0, 0, NULL, &raw},
-    {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of matrix products", 0, 0, "auto|f32|bf16",
-     &numerics},
+    {"numerics", 0, OPTION_CHOICE, "HOW", "arithmetic of matrix products", 0, 0,
+     "auto|f32|bf16|int8", &numerics},
+    {"calibration", 0, OPTION_STRING, "FILE", "int8: what featurize --calibration FILE wrote", 0, 0,
+     NULL, &calibration},
 };
 
 static int embed_files(struct model *m, float *out, float *norms, struct error *err)
@@ -97,6 +100,17 @@ static int print_json(const struct command *self, const float *rows, int n, int 
     return command_print_json(self, answer, err);
 }
 
+static int pack(struct tower *t, struct error *err)
+{
+    struct calibration *c = NULL;
+    int rc = calibration ? calibrate_read_file(calibration, t, NULL, &c, err) : 0;
+    if (rc == 0 && calibration && !c)
+        rc = error_set(err, ERR_NOT_FOUND, "%s is not there, or has no calibration of this tower",
+                       calibration);
+    tower_calibrate(t, c);
+    return rc < 0 ? rc : tower_pack(t, command_numerics(numerics), err);
+}
+
 static int run(const struct command *self, struct error *err)
 {
     struct model *m = NULL;
@@ -113,8 +127,8 @@ static int run(const struct command *self, struct error *err)
                        images.n && !m->image ? "image" : "text");
         goto done;
     }
-    if (images.n) rc = tower_pack(m->image, command_numerics(numerics), err);
-    if (rc == 0 && texts.n) rc = tower_pack(m->text, command_numerics(numerics), err);
+    if (images.n) rc = pack(m->image, err);
+    if (rc == 0 && texts.n) rc = pack(m->text, err);
     if (rc < 0) goto done;
     int dim = m->projection_dim;
     rows = memory_array((uint64_t)n, (uint64_t)dim * sizeof *rows, MEMORY_MAX_TENSOR, err);

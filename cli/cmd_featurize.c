@@ -22,7 +22,13 @@ static const struct option options[] = {
      1000, NULL, &n_views},
     {"numerics", 0, OPTION_CHOICE, "HOW",
      "arithmetic of matrix products; auto: as the set, or bf16 where it is fast", 0, 0,
-     "auto|f32|bf16", &numerics},
+     "auto|f32|bf16|int8", &numerics},
+    {"calibration", 0, OPTION_STRING, "FILE",
+     "int8: read from FILE, or made and written there; not given: the cache's own", 0, 0, NULL,
+     &o.calibration},
+    {"min-cosine", 0, OPTION_NUMBER, "C",
+     "int8: refuse a new set unless every vector of a sample has this cosine to f32's", -1, 1, NULL,
+     &o.min_cosine},
     {"store", 0, OPTION_STRING, "HOW",
      "f32, f16, bf16 or q1e-4; q1e-4 for final taps and q1e-3 for others when not given", 0, 0,
      NULL, &o.store},
@@ -64,6 +70,11 @@ static struct json *as_json(const struct featurize_result *r)
         json_set_int(set, "hits", (int64_t)s->n_hits);
         json_set_int(set, "bytes", (int64_t)s->stored_bytes);
         json_set_int(set, "bytes_as_f32", (int64_t)s->as_f32_bytes);
+        if (s->n_sample) {
+            json_set_int(set, "sample", s->n_sample);
+            json_set_number(set, "cosine_mean", s->cosine_mean);
+            json_set_number(set, "cosine_min", s->cosine_min);
+        }
         json_push(sets, set);
     }
     json_set(j, "sets", sets);
@@ -77,6 +88,9 @@ static void print_result(const struct featurize_result *r)
         printf("%-26s %8" PRIu64 " vectors %s, %" PRIu64 " hits, %.2f MB%s\n", s->name,
                s->n_computed, o.dry_run ? "to compute" : "computed", s->n_hits,
                (double)s->stored_bytes / 1e6, command_saving(s->stored_bytes, s->as_f32_bytes));
+        if (s->n_sample)
+            printf("  int8 against f32 over %d when it was made: cosine %.5f, least %.5f\n",
+                   s->n_sample, s->cosine_mean, s->cosine_min);
     }
     if (r->n_skipped)
         printf("%" PRIu64 " pictures cannot be decoded and have no features\n", r->n_skipped);

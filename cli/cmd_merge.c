@@ -15,7 +15,8 @@ static const struct option options[] = {
      "leave the corpus as it is; features of records it does not have stay out", 0, 0, NULL,
      &o.features_only},
     {"accept-numerics", 0, OPTION_FLAG, NULL,
-     "unite sets of different numerics (f32, bf16) that are equal otherwise; recorded in the set",
+     "unite sets of different numerics (f32, bf16, int8) that are equal otherwise; recorded in the "
+     "set",
      0, 0, NULL, &o.accept_numerics},
     {"complete", 0, OPTION_FLAG, NULL, "exit 4 when a merged set still lacks vectors", 0, 0, NULL,
      &complete},

@@ -37,7 +37,7 @@ static const struct option options[] = {
     {"prefix", 0, OPTION_STRING, "NAME", "of --teacher: only the sets NAME.TAP", 0, 0, NULL,
      &teacher.prefix},
     {"numerics", 0, OPTION_CHOICE, "HOW", "of --teacher: as featurize has it; auto: as the set", 0,
-     0, "auto|f32|bf16", &numerics},
+     0, "auto|f32|bf16|int8", &numerics},
     {"store", 0, OPTION_STRING, "HOW",
      "of --teacher: as featurize has it; the set's own when not given", 0, 0, NULL, &teacher.store},
     {"no-exif", 0, OPTION_FLAG, NULL, "of --teacher: as featurize has it", 0, 0, NULL,

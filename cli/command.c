@@ -90,6 +90,7 @@ int command_print_json(const struct command *c, struct json *j, struct error *er
 
 enum numerics command_numerics(const char *word)
 {
+    if (!strcmp(word, "int8")) return NUMERICS_INT8;
     bool bf16 = !strcmp(word, "bf16") || (!strcmp(word, "auto") && gemm_bf16_is_fast());
     return bf16 ? NUMERICS_BF16 : NUMERICS_F32;
 }

@@ -15,6 +15,17 @@ static const struct json *find(const struct json *list, const char *name)
     return NULL;
 }
 
+/* How int8 compared with f32 when the set was made. */
+static void add_agreement(struct json *set, const struct json *int8)
+{
+    static const char *const keys[] = {"sample", "cosine_mean", "cosine_min", "min_cosine"};
+    if (!int8) return;
+    struct json *j = json_new_object();
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        json_set(j, keys[i], json_clone(json_get(int8, keys[i])));
+    json_set(set, "int8", j);
+}
+
 int statfresh_add(struct json *set, struct featureset *fs, const struct json *list,
                   struct error *err)
 {
@@ -29,6 +40,7 @@ int statfresh_add(struct json *set, struct featureset *fs, const struct json *li
     if (json_get(f, "against"))
         json_set_string(set, "against", json_text(json_get(f, "against"), ""));
     if (differences) json_set(set, "differences", json_clone(differences));
+    add_agreement(set, json_get(featureset_spec(fs)->replay, "int8"));
     struct json *accepted = NULL;
     int rc = featureset_accepted(fs, &accepted, err);
     if (json_size(accepted))
@@ -51,6 +63,12 @@ static void print_accepted(const struct json *entry)
 
 void statfresh_print(const struct json *set)
 {
+    const struct json *int8 = json_get(set, "int8");
+    if (int8)
+        printf("  int8 against f32 over %lld when it was made: cosine %.5f, least %.5f\n",
+               (long long)json_int(json_get(int8, "sample"), 0),
+               json_number(json_get(int8, "cosine_mean"), 0),
+               json_number(json_get(int8, "cosine_min"), 0));
     char text[2000];
     const char *state = json_text(json_get(set, "state"), "");
     const char *against = json_text(json_get(set, "against"), "");

@@ -2,6 +2,7 @@
 #include "featurize/calibration.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "featurize/int8.h"
@@ -237,6 +238,17 @@ void calibration_digest(const struct calibration *c, const struct params *p,
         digest_of(parts, sizeof parts, parts[0]);
     }
     memcpy(digest, parts[0], DIGEST_BYTES);
+}
+
+const char *calibration_name(const struct calibration *c, const struct params *p,
+                             char name[CALIBRATION_NAME])
+{
+    uint8_t digest[DIGEST_BYTES];
+    char hex[DIGEST_HEX];
+    calibration_digest(c, p, digest);
+    digest_to_hex(digest, hex);
+    snprintf(name, CALIBRATION_NAME, "int8:%.32s", hex);
+    return name;
 }
 
 const int8_t *calibration_shift(const struct calibration *c, int weight)

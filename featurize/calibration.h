@@ -50,6 +50,10 @@ struct calibration *calibration_read(const struct params *p, const struct json *
 struct calibration *calibration_plain(const struct params *p, struct error *err) MUST_CHECK;
 void calibration_digest(const struct calibration *c, const struct params *p,
                         uint8_t digest[DIGEST_BYTES]);
+/* "int8:" and 32 digits of the digest: what a fingerprint says of its numerics. */
+#define CALIBRATION_NAME 38
+const char *calibration_name(const struct calibration *c, const struct params *p,
+                             char name[CALIBRATION_NAME]);
 /* Shifts of a layer's columns; NULL where it is not in int8. Borrowed. */
 const int8_t *calibration_shift(const struct calibration *c, int weight);
 

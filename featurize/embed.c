@@ -7,9 +7,8 @@
 #include "ingest/picture.h"
 #include "store/memory.h"
 
-/* Decodes one picture and puts its pixels at the tower's side into out. */
-static int prepare(const struct model *m, struct resizer *r, const void *bytes, size_t n,
-                   uint8_t *out, struct error *err)
+int embed_decode(const struct model *m, struct resizer *r, const void *bytes, size_t n,
+                 uint8_t *out, struct error *err)
 {
     struct picture p = {0};
     struct picture_limits limits = picture_limits_default();
@@ -34,8 +33,8 @@ static int embed_round(struct model *m, enum numerics numerics, int n, const voi
 #pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
     shared(m, n, bytes, n_bytes, resizers, pixels, errs, stride)
     for (int i = 0; i < n; i++)
-        errs[i].code = prepare(m, resizers[omp_get_thread_num()], bytes[i], n_bytes[i],
-                               pixels + (size_t)i * stride, &errs[i]);
+        errs[i].code = embed_decode(m, resizers[omp_get_thread_num()], bytes[i], n_bytes[i],
+                                    pixels + (size_t)i * stride, &errs[i]);
     for (int i = 0; i < n && rc == 0; i++) {
         if (errs[i].code == 0) continue;
         rc = error_set(err, errs[i].code, "%s", errs[i].text);

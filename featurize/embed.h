@@ -12,6 +12,9 @@
 
 #define EMBED_BATCH 256 /* pictures decoded at once; callers may pass more */
 
+/* Decodes one picture and puts its pixels (view 0) at the tower's side into out. // (S, S, 3) */
+int embed_decode(const struct model *m, struct resizer *r, const void *bytes, size_t n,
+                 uint8_t *out, struct error *err) MUST_CHECK;
 /* Picture i is bytes[i], n_bytes[i]. A picture that cannot be decoded fails the call with ERR_DATA,
  * its index in *bad (bad may be NULL). // out (n, projection_dim) unit rows; norms (n) or NULL */
 int embed_pictures(struct model *m, enum numerics numerics, int n, const void *const *bytes,

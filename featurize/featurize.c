@@ -2,6 +2,7 @@
  * imagepass.c, a caption textpass.c, a set tapset.c. */
 #include "featurize/featurize.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "featurize/imagepass.h"
@@ -21,15 +22,16 @@ struct featurize_options featurize_defaults(void)
                                       .plan = view_plan_default(),
                                       .numerics = FEATURIZE_AUTO,
                                       .shard = {0, 1},
+                                      .min_cosine = 0.99,
                                       .apply_orientation = true};
 }
 
 int featurize_parse_numerics(const char *text, enum featurize_numerics *numerics, struct error *err)
 {
-    static const char *const names[] = {"auto", "f32", "bf16"};
-    for (int i = 0; i < 3; i++)
+    static const char *const names[] = {"auto", "f32", "bf16", "int8"};
+    for (int i = 0; i < 4; i++)
         if (!strcmp(text, names[i])) return *numerics = (enum featurize_numerics)i, 0;
-    return error_set(err, ERR_USAGE, "numerics \"%s\": expected auto, f32 or bf16", text);
+    return error_set(err, ERR_USAGE, "numerics \"%s\": expected auto, f32, bf16 or int8", text);
 }
 
 /* The towers that the taps ask for; every tap once. */
@@ -101,20 +103,21 @@ static void finish_counts(struct tapsets *ts, const struct featurize_options *o,
         r->n_hits += t->result->n_hits;
     }
     r->n_sets += (size_t)ts->n;
-    if (!*r->numerics) strcpy(r->numerics, ts->numerics == NUMERICS_BF16 ? "bf16" : "f32");
+    if (!*r->numerics) snprintf(r->numerics, sizeof r->numerics, "%.4s", ts->says);
 }
 
 /* The sets of one tower, opened or made, and worked off. check_only: opened as a dry run does, so
  * that a set of another origin is found before hours are spent on the other tower. */
 static int run_tower(const char *cache, struct corpus *c, const struct featurize_options *options,
-                     struct model *m, const struct identity *id, bool check_only,
-                     const struct report *report, struct featurize_result *r, struct error *err)
+                     struct model *m, const struct identity *id, struct calibrator *calibrator,
+                     bool check_only, const struct report *report, struct featurize_result *r,
+                     struct error *err)
 {
     struct featurize_options o = *options;
     o.dry_run |= check_only;
     struct tapsets *ts = memory_array(1, sizeof *ts, MEMORY_MAX_SMALL, err);
     if (!ts) return ERR_NOMEM;
-    int rc = tapsets_open(ts, cache, &o, id, r->sets + r->n_sets, err);
+    int rc = tapsets_open(ts, cache, &o, id, calibrator, r->sets + r->n_sets, err);
     if (rc == 0 && !check_only) {
         rc = id->is_text ? textpass_run(ts, c, &o, m, report, err)
                          : imagepass_run(ts, c, &o, m, report, &r->n_skipped, err);
@@ -130,15 +133,17 @@ static int run_towers(const char *cache, struct corpus *c, const struct featuriz
                       struct featurize_result *r, struct error *err)
 {
     struct identity id[2];
+    struct calibrator int8[2];
     char *caption_rule = NULL;
     int n = 0, rc = corpus_caption_rule(c, &caption_rule, err);
     for (int part = MODEL_IMAGE; part <= MODEL_TEXT && rc == 0; part++)
         if (parts & part)
             rc = identity_of(&id[n++], m, o->teacher, o, part == MODEL_TEXT, caption_rule, err);
+    for (int i = 0; i < n; i++) int8[i] = (struct calibrator){c, m, &id[i], o, report, {{0}}};
     for (int i = 1; i < n && rc == 0; i++)
-        rc = run_tower(cache, c, o, m, &id[i], true, report, r, err);
+        rc = run_tower(cache, c, o, m, &id[i], &int8[i], true, report, r, err);
     for (int i = 0; i < n && rc == 0; i++)
-        rc = run_tower(cache, c, o, m, &id[i], false, report, r, err);
+        rc = run_tower(cache, c, o, m, &id[i], &int8[i], false, report, r, err);
     memory_free(caption_rule);
     return rc;
 }

@@ -28,7 +28,7 @@
 #include "store/featureset.h"
 #include "store/report.h"
 
-enum featurize_numerics { FEATURIZE_AUTO, FEATURIZE_F32, FEATURIZE_BF16 };
+enum featurize_numerics { FEATURIZE_AUTO, FEATURIZE_F32, FEATURIZE_BF16, FEATURIZE_INT8 };
 
 struct featurize_options {
     const char *teacher;           /* a model's folder */
@@ -36,8 +36,10 @@ struct featurize_options {
     size_t n_taps;
     uint32_t n_views;              /* of pictures; 1: the teacher's own preprocessing only */
     struct view_plan plan;
-    /* AUTO: what the existing set has; for a new one bf16 where the CPU has it, else f32 */
+    /* AUTO: what the existing set has; for a new one bf16 where the CPU has it, else f32, never int8 */
     enum featurize_numerics numerics;
+    const char *calibration;       /* INT8: this file is read, or written when it is not there; NULL: none */
+    double min_cosine;             /* INT8: what every vector of the sample must have to f32's; 0.99 */
     /* "f32", "f16", "bf16", "q1e-4"; NULL: what the existing set has; for a new one q1e-4 for final taps,
      * q1e-3 for others */
     const char *store;
@@ -57,7 +59,7 @@ struct featurize_options {
     int n_threads;                 /* 0: as OpenMP has it */
 };
 struct featurize_options featurize_defaults(void);
-/* "auto", "f32", "bf16"; ERR_USAGE for anything else. */
+/* "auto", "f32", "bf16", "int8"; ERR_USAGE for anything else. */
 int featurize_parse_numerics(const char *text, enum featurize_numerics *numerics,
                              struct error *err) MUST_CHECK;
 
@@ -69,6 +71,9 @@ struct featurize_set {
     uint64_t stored_bytes; /* of the set afterwards; in a dry run: estimated for what is new */
     uint64_t as_f32_bytes; /* of the same vectors */
     bool is_new;
+    /* In int8: the cosines to f32 of a sample of so many records when the set was made; else 0. */
+    int n_sample;
+    double cosine_mean, cosine_min;
 };
 
 struct featurize_result {
@@ -76,7 +81,7 @@ struct featurize_result {
     size_t n_sets;
     uint64_t n_computed, n_hits; /* vectors, all sets together */
     uint64_t n_skipped;          /* pictures that cannot be decoded */
-    char numerics[8];            /* "f32" or "bf16" as used; of the picture tower when the two differ */
+    char numerics[8];            /* "f32", "bf16" or "int8" as used; of the picture tower when the two differ */
 };
 
 /* result is valid (counts so far) after every return; release it. */

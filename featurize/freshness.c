@@ -88,17 +88,22 @@ static struct json *teacher_gives(const struct measure *m, const struct features
     enum codec_storage storage = spec->storage;
     float epsilon = spec->epsilon;
     const char *was = json_text(json_get(spec->fingerprint, "numerics"), "");
+    char text[CALIBRATION_NAME];
     enum numerics numerics = m->o->numerics == FEATURIZE_AUTO   ? identity_numerics_of(was)
+                             : m->o->numerics == FEATURIZE_INT8 ? NUMERICS_INT8
                              : m->o->numerics == FEATURIZE_BF16 ? NUMERICS_BF16
                                                                 : NUMERICS_F32;
+    /* a calibration is frozen in its set */
+    bool own = numerics == NUMERICS_INT8 && identity_numerics_of(was) == NUMERICS_INT8;
     if (is_text ? !m->model->text : !m->model->image) {
         error_set(err, ERR_DATA, "%s has no %s tower, but the cache has its features",
                   m->o->teacher, is_text ? "text" : "image");
         return NULL;
     }
     if (m->o->store && codec_parse(m->o->store, &storage, &epsilon, err) < 0) return NULL;
-    return identity_fingerprint(is_text ? &m->text : &m->image, spec->tap, storage, epsilon,
-                                numerics);
+    const struct identity *id = is_text ? &m->text : &m->image;
+    return identity_fingerprint(id, spec->tap, storage, epsilon,
+                                own ? was : identity_numerics(id, numerics, text));
 }
 
 static void set_state(struct json *j, const char *state, const char *against,

@@ -3,13 +3,20 @@
 
 #include <string.h>
 
-const char *identity_numerics(enum numerics n)
+const char *identity_numerics(const struct identity *id, enum numerics n,
+                              char text[CALIBRATION_NAME])
 {
-    return n == NUMERICS_BF16 ? "bf16.2" : "f32";
+    static const char *const names[] = {"f32", "bf16.2", "int8"};
+    const struct tower *t = id->is_text ? id->model->text : id->model->image;
+    if (n == NUMERICS_INT8 && t->calibration)
+        return calibration_name(t->calibration, &t->params, text);
+    strcpy(text, names[n]);
+    return text;
 }
 
 enum numerics identity_numerics_of(const char *name)
 {
+    if (!strncmp(name, "int8", 4)) return NUMERICS_INT8;
     return !strcmp(name, "bf16") || !strncmp(name, "bf16.", 5) ? NUMERICS_BF16 : NUMERICS_F32;
 }
 
@@ -40,7 +47,7 @@ static void set_hex(struct json *j, const char *name, const uint8_t digest[DIGES
 }
 
 struct json *identity_fingerprint(const struct identity *id, const char *tap,
-                                  enum codec_storage storage, float epsilon, enum numerics numerics)
+                                  enum codec_storage storage, float epsilon, const char *numerics)
 {
     const struct model *m = id->model;
     char spelled[CODEC_TEXT];
@@ -61,7 +68,7 @@ struct json *identity_fingerprint(const struct identity *id, const char *tap,
     }
     codec_spell(storage, epsilon, spelled);
     json_set_string(j, "tap", tap);
-    json_set_string(j, "numerics", identity_numerics(numerics));
+    json_set_string(j, "numerics", numerics);
     json_set_string(j, "storage", spelled);
     json_set_int(j, "format", FEATURESET_FORMAT);
     return j;

@@ -2,7 +2,8 @@
  *
  *     struct identity id;
  *     identity_of(&id, model, options, is_text, caption_rule, &err);   // reads the tower's weights
- *     struct json *fingerprint = identity_fingerprint(&id, &tap, storage, epsilon, numerics);
+ *     identity_numerics(&id, NUMERICS_BF16, text);
+ *     struct json *fingerprint = identity_fingerprint(&id, &tap, storage, epsilon, text);
  *
  * Components: weights (the tower's tensors by name, shape, type and bytes: not the files' layout),
  * config, preprocessing and view_plan of pictures, tokenizer, caption_rule and max_tokens of texts,
@@ -12,6 +13,7 @@
 #ifndef FEATURIZE_IDENTITY_H
 #define FEATURIZE_IDENTITY_H
 
+#include "featurize/calibration.h"
 #include "featurize/featurize.h"
 #include "featurize/model.h"
 
@@ -31,11 +33,15 @@ int identity_of(struct identity *id, const struct model *m, const char *dir,
 /* Owned: json_free. */
 struct json *identity_fingerprint(const struct identity *id, const char *tap,
                                   enum codec_storage storage, float epsilon,
-                                  enum numerics numerics);
-/* "f32", "bf16.2": the number tells where values are rounded, which has changed once: since 2, q, k, v
- * and the softmax are rounded for attention and activations are done inside the product. */
-const char *identity_numerics(enum numerics numerics);
-/* Of what a fingerprint says, by any number: "bf16" to NUMERICS_BF16, all else to NUMERICS_F32. */
+                                  const char *numerics);
+/* "f32", "bf16.2", or "int8:" and the digest of the tower's calibration (without one, "int8"); returns
+ * text. bf16's number tells where values are rounded, which has changed once:
+ * since 2, q, k, v and the softmax are rounded for attention and activations are done inside the
+ * product. */
+const char *identity_numerics(const struct identity *id, enum numerics numerics,
+                              char text[CALIBRATION_NAME]);
+/* Of what a fingerprint says, by any number or digest; NUMERICS_F32 for what is neither bf16 nor
+ * int8. */
 enum numerics identity_numerics_of(const char *name);
 
 #endif

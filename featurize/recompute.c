@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "featurize/calibrate.h"
 #include "featurize/identity.h"
 #include "featurize/recompute_inside.h"
 #include "store/corpus.h"
@@ -105,8 +106,8 @@ static int set_bounds(struct featureset *fs, struct recompute_set *set, struct e
     double e = spec->storage == STORAGE_Q     ? (double)spec->epsilon
                : spec->storage == STORAGE_F16 ? BOUND_F16
                                               : 0;
-    bool bf16 = numerics_of(spec) == NUMERICS_BF16 || json_size(accepted);
-    double t = bf16 ? TOLERANCE_BF16 : TOLERANCE_F32, angle = sqrt(e) + sqrt(t);
+    bool rounds = numerics_of(spec) != NUMERICS_F32 || json_size(accepted);
+    double t = rounds ? TOLERANCE_BF16 : TOLERANCE_F32, angle = sqrt(e) + sqrt(t);
     json_free(accepted);
     set->cos_bound = 1 - angle * angle;
     set->difference_bound = sqrt(2) * angle;
@@ -251,7 +252,11 @@ static int recompute(struct check *c, struct featureset *fs, const struct identi
                                 .n_threads = c->o->n_threads,
                                 .report = c->report};
     bool is_text;
+    struct calibration *calibration = NULL;
     int rc = tap_parse(spec->tap, &job.tap, &is_text, err);
+    struct tower *tower = id->is_text ? c->model->text : c->model->image;
+    if (rc == 0) rc = calibrate_of_set(&tower->params, spec, &calibration, err);
+    if (rc == 0) tower_calibrate(tower, calibration);
     if (rc == 0) rc = set_bounds(fs, set, err);
     if (rc == 0) rc = sample_of(c->corpus, fs, c->o, &sample, &n, err);
     if (rc == 0) rc = comparison_init(&compare, fs, set, err);
@@ -267,6 +272,7 @@ static int check_set(struct check *c, const char *name, struct recompute_set *se
 {
     struct featureset *fs = NULL;
     struct identity id;
+    char text[CALIBRATION_NAME];
     snprintf(set->name, sizeof set->name, "%s", name);
     int rc = featureset_open(&fs, c->cache, name, FEATURESET_READ, err);
     if (rc < 0) return rc;
@@ -279,7 +285,9 @@ static int check_set(struct check *c, const char *name, struct recompute_set *se
     rc = identity_as(c, spec, &id, err);
     if (rc < 0) goto done;
     struct json *now = identity_fingerprint(&id, spec->tap, spec->storage, spec->epsilon,
-                                            numerics_of(spec));
+                                            numerics_of(spec) == NUMERICS_INT8
+                                                ? text_of(spec->fingerprint, "numerics")
+                                                : identity_numerics(&id, numerics_of(spec), text));
     struct json *differences = fingerprint_compare(now, spec->fingerprint);
     if (json_size(differences)) {
         set->state = RECOMPUTE_STALE;

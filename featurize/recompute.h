@@ -14,8 +14,8 @@
  *
  * A vector u as it is stored is held against v as it is computed now. Where v is the vector that was
  * stored, 1 - cos(u, v) is at most the storage's bound e (q: epsilon; f16: 1e-6; f32: 0). Another
- * machine of the same numerics moves v by up to t (f32: 1e-5; bf16, also where it was accepted:
- * 1e-3). Angles add up, so that 1 - cos <= (sqrt(e) + sqrt(t))^2, no value of the unit vectors is
+ * machine of the same numerics moves v by up to t (f32: 1e-5; bf16 and int8, also where they
+ * were accepted: 1e-3). Angles add up, so that 1 - cos <= (sqrt(e) + sqrt(t))^2, no value of the unit vectors is
  * further apart than sqrt(2) (sqrt(e) + sqrt(t)), and norms agree within sqrt(2 t). A drift that
  * hides below e shows in the mean: what 1 - cos(u, v) exceeds that of v's own code by is drift, and
  * over the sample must be at most t + e / 10 (two rungs of the codec's ladder are a tenth of e).

@@ -70,7 +70,9 @@ static struct featureset *model_of(const struct tapset *t)
 static void settle_numerics(struct tapsets *ts, const struct featurize_options *o)
 {
     if (o->numerics != FEATURIZE_AUTO) {
-        ts->numerics = o->numerics == FEATURIZE_BF16 ? NUMERICS_BF16 : NUMERICS_F32;
+        ts->numerics = o->numerics == FEATURIZE_INT8   ? NUMERICS_INT8
+                       : o->numerics == FEATURIZE_BF16 ? NUMERICS_BF16
+                                                       : NUMERICS_F32;
         return;
     }
     ts->numerics = gemm_bf16_is_fast() ? NUMERICS_BF16 : NUMERICS_F32;
@@ -80,6 +82,29 @@ static void settle_numerics(struct tapsets *ts, const struct featurize_options *
         const char *was = json_text(json_get(featureset_spec(fs)->fingerprint, "numerics"), "");
         if (*was) ts->numerics = identity_numerics_of(was);
     }
+}
+
+/* int8: the calibration, and how well it does. The sets that are there say so themselves. */
+static int settle_int8(struct tapsets *ts, const char *cache, struct calibrator *c,
+                       struct error *err)
+{
+    struct featureset *sets[RUNNER_MAX_TAPS];
+    struct tap taps[RUNNER_MAX_TAPS];
+    for (int k = 0; k < ts->n; k++) {
+        sets[k] = model_of(&ts->list[k]);
+        taps[k] = ts->list[k].tap;
+    }
+    int rc = calibrate_sets(c, cache, sets, taps, ts->n, err);
+    for (int k = 0; k < ts->n && rc == 0; k++) {
+        struct featurize_set *r = ts->list[k].result;
+        const struct json *was = sets[k] ? json_get(featureset_spec(sets[k])->replay, "int8")
+                                         : NULL;
+        r->n_sample = sets[k] ? (int)json_int(json_get(was, "sample"), 0) : c->agreement[k].n;
+        r->cosine_mean = sets[k] ? json_number(json_get(was, "cosine_mean"), 0)
+                                 : c->agreement[k].mean;
+        r->cosine_min = sets[k] ? json_number(json_get(was, "cosine_min"), 0) : c->agreement[k].min;
+    }
+    return rc;
 }
 
 static int settle_storage(struct tapset *t, const struct featurize_options *o, struct error *err)
@@ -94,9 +119,10 @@ static int settle_storage(struct tapset *t, const struct featurize_options *o, s
 }
 
 static int create(struct tapsets *ts, struct tapset *t, const char *cache, const struct model *m,
-                  const struct json *fingerprint, struct error *err)
+                  const struct json *fingerprint, struct json *int8, struct error *err)
 {
     struct json *replay = replay_of(ts, m);
+    if (int8) json_set(replay, "int8", int8);
     struct featureset_spec spec = {.tower = ts->is_text ? TOWER_TEXT : TOWER_IMAGE,
                                    .dim = (uint32_t)t->dim,
                                    .grid = t->tap.kind == TAP_GRID ? (uint32_t)t->tap.grid : 0,
@@ -151,19 +177,28 @@ static int check(struct featureset *fs, const struct json *fingerprint,
     return rc;
 }
 
-static int open_one(struct tapsets *ts, struct tapset *t, const char *cache,
-                    const struct featurize_options *o, struct error *err)
+/* What a new set keeps of its calibration: as the cache's own has it, or as measured in this run. */
+static struct json *int8_of(const struct tapset *t, const struct calibrator *c, int k)
 {
+    return t->base ? json_clone(json_get(featureset_spec(t->base)->replay, "int8"))
+                   : calibrate_json(c, k);
+}
+
+static int open_one(struct tapsets *ts, int k, const char *cache, const struct featurize_options *o,
+                    const struct calibrator *calibrator, struct error *err)
+{
+    struct tapset *t = &ts->list[k];
     char name[FEATURESET_NAME_MAX + 1];
     int rc = settle_storage(t, o, err);
     if (rc < 0) return rc;
     tap_name(&t->tap, ts->is_text, name, sizeof name);
     struct json *fingerprint = identity_fingerprint(ts->identity, name, t->storage, t->epsilon,
-                                                    ts->numerics);
+                                                    ts->says);
     if (t->base) rc = check(t->base, fingerprint, o, err);
     if (rc == 0 && t->fs) rc = check(t->fs, fingerprint, o, err);
     if (rc == 0 && !t->fs && !o->dry_run)
-        rc = create(ts, t, o->out ? o->out : cache, ts->identity->model, fingerprint, err);
+        rc = create(ts, t, o->out ? o->out : cache, ts->identity->model, fingerprint,
+                    ts->numerics == NUMERICS_INT8 ? int8_of(t, calibrator, k) : NULL, err);
     json_free(fingerprint);
     return rc;
 }
@@ -195,7 +230,8 @@ static int add_tap(struct tapsets *ts, const char *name, const struct featurize_
 }
 
 int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_options *o,
-                 const struct identity *id, struct featurize_set *results, struct error *err)
+                 const struct identity *id, struct calibrator *calibrator,
+                 struct featurize_set *results, struct error *err)
 {
     int rc = 0;
     bool is_text = id->is_text;
@@ -206,7 +242,9 @@ int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_o
                          &results[ts->n], err);
     for (int k = 0; k < ts->n && rc == 0; k++) rc = open_both(&ts->list[k], cache, o, err);
     settle_numerics(ts, o);
-    for (int k = 0; k < ts->n && rc == 0; k++) rc = open_one(ts, &ts->list[k], cache, o, err);
+    if (rc == 0 && ts->numerics == NUMERICS_INT8) rc = settle_int8(ts, cache, calibrator, err);
+    identity_numerics(id, ts->numerics, ts->says);
+    for (int k = 0; k < ts->n && rc == 0; k++) rc = open_one(ts, k, cache, o, calibrator, err);
     if (rc < 0) tapsets_close(ts);
     return rc;
 }
@@ -295,7 +333,7 @@ int tapset_put(struct tapsets *ts, int k, uint32_t view, int n, const uint32_t *
                 "the teacher gives a NaN or an infinity for %s %.16s... (number %u, view %u) at "
                 "%s%s: nothing of this batch was kept",
                 ts->is_text ? "caption" : "image", hex, numbers[i], view, t->result->name,
-                ts->numerics == NUMERICS_BF16 ? "; try --numerics f32 under another set name" : "");
+                ts->numerics == NUMERICS_F32 ? "" : "; try --numerics f32 under another set name");
             goto done;
         }
         kept[n_kept] = numbers[i];
@@ -305,9 +343,7 @@ int tapset_put(struct tapsets *ts, int k, uint32_t view, int n, const uint32_t *
         n_kept++;
     }
     /* what the set says of its numerics, before the first vector of this run */
-    rc = n_kept && !t->numerics_noted
-             ? featureset_accept(t->fs, identity_numerics(ts->numerics), err)
-             : 0;
+    rc = n_kept && !t->numerics_noted ? featureset_accept(t->fs, ts->says, err) : 0;
     if (rc < 0) goto done;
     t->numerics_noted |= n_kept > 0;
     rc = n_kept ? featureset_put(t->fs, view, (size_t)n_kept, kept,

@@ -10,6 +10,7 @@
 #ifndef FEATURIZE_TAPSET_H
 #define FEATURIZE_TAPSET_H
 
+#include "featurize/calibrate.h"
 #include "featurize/featurize.h"
 #include "featurize/forecast.h"
 #include "featurize/identity.h"
@@ -33,14 +34,15 @@ struct tapsets {
     bool is_text;
     bool is_dry; /* nothing is stored: what is put is a sample for the forecast */
     enum numerics numerics;
+    char says[CALIBRATION_NAME];     /* the same, as the fingerprint has it */
     const struct identity *identity; /* borrowed */
 };
 
 /* Opens or makes the sets of the taps in o that belong to id's tower; results: one element a tap of
- * the tower, in order. ERR_INCOMPATIBLE names the component. In a dry run nothing is made. */
+ * the tower, in order. calibrator: of this tower, for int8. ERR_INCOMPATIBLE names the component. In a dry run nothing is made. */
 int tapsets_open(struct tapsets *ts, const char *cache, const struct featurize_options *o,
-                 const struct identity *id, struct featurize_set *results,
-                 struct error *err) MUST_CHECK;
+                 const struct identity *id, struct calibrator *calibrator,
+                 struct featurize_set *results, struct error *err) MUST_CHECK;
 void tapsets_close(struct tapsets *ts);
 /* missing[i] = 1 where a set of this view lacks record i, per tap in bits (bit k: tap k). Counts hits. */
 int tapsets_missing(struct tapsets *ts, uint32_t view, int n, const uint32_t *numbers,

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "featurize/calibration.h"
 #include "featurize/model.h"
 #include "store/file.h"
 #include "store/memory.h"
@@ -81,6 +82,13 @@ static int time_text(struct model *m, enum numerics numerics, int n_runs, const 
     return rc;
 }
 
+/* int8 without a calibration: the time does not depend on it. */
+static int pack(struct tower *t, enum numerics numerics, struct error *err)
+{
+    if (numerics == NUMERICS_INT8) tower_calibrate(t, calibration_plain(&t->params, err));
+    return tower_pack(t, numerics, err);
+}
+
 static int measure(const char *dir, enum numerics numerics, int n_runs, const char *const *texts,
                    int n_texts, struct latency *l, struct error *err)
 {
@@ -90,13 +98,13 @@ static int measure(const char *dir, enum numerics numerics, int n_runs, const ch
     int rc = ms ? model_open(&m, dir, MODEL_IMAGE | MODEL_TEXT | MODEL_MAPPED, err) : ERR_NOMEM;
     if (rc == 0 && m->image) {
         l->n_image_parameters = params_count(&m->image->params);
-        rc = tower_pack(m->image, numerics, err);
+        rc = pack(m->image, numerics, err);
         if (rc == 0) rc = time_image(m, numerics, n_runs, ms, err);
         if (rc == 0) l->image = percentiles(ms, n_runs);
     }
     if (rc == 0 && m->text) {
         l->n_text_parameters = params_count(&m->text->params);
-        rc = tower_pack(m->text, numerics, err);
+        rc = pack(m->text, numerics, err);
         if (rc == 0) rc = time_text(m, numerics, n_runs, texts, n_texts, ms, err);
         if (rc == 0) l->text = percentiles(ms, n_runs);
     }
