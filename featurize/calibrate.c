@@ -224,7 +224,7 @@ static int judge(struct calibrator *c, const struct measure *m, struct error *er
         tap_name(&m->taps[k], c->identity->is_text, name, sizeof name);
         return error_set(
             err, ERR_BUDGET,
-            "%s: over %d %s the least cosine of int8 to f32 is %.5f (mean %.5f), below %g, and "
+            "%s: over %d %s the least cosine of int8 to f32 is %.5f (mean %.5f), below %.9g, and "
             "nothing was made: take bf16 or f32, or say what you accept with --min-cosine",
             name, g.n, c->identity->is_text ? "captions" : "pictures", g.min, g.mean, least);
     }
