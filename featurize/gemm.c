@@ -51,6 +51,11 @@ bool gemm_bf16_is_fast(void)
     return isa_has(dnnl_cpu_isa_avx512_core_bf16);
 }
 
+bool gemm_int8_is_exact(void)
+{
+    return isa_has(dnnl_cpu_isa_avx512_core_vnni);
+}
+
 static const struct packed_weight *find_packed(const struct gemm_layer *l)
 {
     const struct packed *p = l->packed;

@@ -22,6 +22,10 @@
 struct gemm *gemm_new(struct error *err) MUST_CHECK;
 void gemm_free(struct gemm *g);
 bool gemm_bf16_is_fast(void);
+/* Whether this CPU adds products of 8-bit values without saturation, which NUMERICS_INT8 needs. AVX2
+ * and the first AVX-512 add pairs in 16 bits, which oneDNN works around by halving the weights:
+ * other bits, so packed_new_int8 refuses. */
+bool gemm_int8_is_exact(void);
 
 /* Packs the weights that op_linear may use (param_is_linear), once, for numerics. Others are used as
  * they are, with equal results up to rounding. Weights in a mapped file (params_map) are read one at

@@ -30,12 +30,6 @@ union word {
     uint32_t u;
 };
 
-bool int8_is_exact(void)
-{
-    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
-    return (isa & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni;
-}
-
 /* The largest |x[j] * smooth[j]|; NaN when one is, as a NaN's bits exceed an infinity's. */
 static VEC_CLONES float largest(size_t k, const float *x, const float *smooth)
 {

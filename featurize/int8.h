@@ -13,7 +13,7 @@
  *     y[i][o] = sx[i] * sw[o] * sum_j qx[i][j] qw[o][j] + b[o]
  *
  * The sums are exact integers. So a row's result is a pure function of that row: bits agree for any
- * batch, neighbour, tile or thread, and on every machine that int8_is_exact(). A row with a NaN or
+ * batch, neighbour, tile or thread, and on every machine with gemm_int8_is_exact(). A row with a NaN or
  * an infinity gives NaN.
  * Threading: a weight is read-only and shared; tiles belong to one thread.
  */
@@ -40,10 +40,6 @@ struct int8_tiles {
     struct int8_shape *list;
     size_t n, capacity;
 };
-
-/* Whether this CPU adds products of 8-bit values without saturation. AVX2 and the first AVX-512 add
- * pairs in 16 bits, which oneDNN works around by halving the weights: other bits, so refused. */
-bool int8_is_exact(void);
 
 int int8_reserve(struct onednn *o, int64_t n, int64_t k, struct int8_weight *out,
                  struct error *err) MUST_CHECK;

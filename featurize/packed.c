@@ -110,7 +110,7 @@ static int pack_all(struct packed *k, const struct params *p, struct packer *w, 
 /* What a CPU without exact sums can do instead. */
 static int check_int8(struct error *err)
 {
-    if (int8_is_exact()) return 0;
+    if (gemm_int8_is_exact()) return 0;
     return error_set(err, ERR_USAGE,
                      "numerics int8 needs a CPU that adds 8-bit products without saturation "
                      "(AVX-512 VNNI or AMX), and this one does not: take bf16 or f32");

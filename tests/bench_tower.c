@@ -11,6 +11,7 @@
 #include <immintrin.h>
 #include <omp.h>
 
+#include "featurize/calibration.h"
 #include "featurize/gemm.h"
 #include "featurize/runner.h"
 #include "store/memory.h"
@@ -199,6 +200,8 @@ static void bench_forward(bool is_text, enum numerics numerics)
     struct forward f = {.tower = tower_new(&c, &err), .e = exec_new(EXEC_INFER, numerics, &err)};
     bench_must(f.tower && f.e, &err);
     tower_randomise(f.tower, 1);
+    if (numerics == NUMERICS_INT8)
+        tower_calibrate(f.tower, calibration_plain(&f.tower->params, &err));
     bench_must(tower_pack(f.tower, numerics, &err) == 0, &err);
     exec_bind(f.e, &f.tower->params, f.tower->packed);
     f.pixels = bench_floats(is_text ? 1 : (size_t)PICTURES * 224 * 224 * 3);
@@ -206,7 +209,8 @@ static void bench_forward(bool is_text, enum numerics numerics)
     bench_must(f.ids, &err);
     for (int i = 0; i < TEXTS; i++) f.offsets[i + 1] = f.offsets[i] + 8 + i * 11 % 23;
     for (int i = 0; i < f.offsets[TEXTS]; i++) f.ids[i] = 5 + i * 31 % 990;
-    struct bench_entry e[3] = {{.name = numerics ? "clipstill bf16" : "clipstill f32",
+    static const char *const names[] = {"clipstill f32", "clipstill bf16", "clipstill int8"};
+    struct bench_entry e[3] = {{.name = names[numerics],
                                 .work = is_text ? TEXTS : PICTURES,
                                 .run = forward_run,
                                 .ctx = &f}};
@@ -214,7 +218,9 @@ static void bench_forward(bool is_text, enum numerics numerics)
         add_torch(e + 1, TEXTS, "text f32", "text bf16", NULL, numerics ? ">= 10" : NULL);
     else
         add_torch(e + 1, PICTURES, "vit f32", "vit bf16", numerics ? NULL : ">= 1.1",
-                  numerics ? ">= 3" : NULL);
+                  numerics == NUMERICS_INT8 ? ">= 5"
+                  : numerics                ? ">= 3"
+                                            : NULL);
     char title[160];
     snprintf(title, sizeof title, "%s, %s, four layers of width 768, forward, one thread",
              is_text ? "XLM-R" : "ViT-B/16",
@@ -309,6 +315,10 @@ int main(void)
         bench_forward(false, (enum numerics)numerics);
         bench_forward(true, (enum numerics)numerics);
         bench_training((enum numerics)numerics);
+    }
+    if (gemm_int8_is_exact()) {
+        bench_forward(false, NUMERICS_INT8);
+        bench_forward(true, NUMERICS_INT8);
     }
     bench_peer_close(&torch);
     return 0;

@@ -12,7 +12,7 @@
 #include "featurize/calibrate.h"
 #include "featurize/corpussample.h"
 #include "featurize/featurize.h"
-#include "featurize/int8.h"
+#include "featurize/gemm.h"
 #include "featurize/model.h"
 #include "store/corpus.h"
 #include "store/file.h"
@@ -201,7 +201,7 @@ static double overlap(const float *text[2], int n_texts, const float *image[2], 
 /* Measured over all 2,160 pictures and 11,272 captions: the least cosine 0.9998, overlap 0.98. */
 TEST(int8_agrees_with_f32_on_the_bundled_teacher)
 {
-    if (!int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");
+    if (!gemm_int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");
     set_up();
     const char *cache = path_of("c");
     struct featurize_set sets[2];
@@ -250,7 +250,7 @@ static bool same_fingerprints(const char *a, const char *b, const char *name)
  * so it does elsewhere, given the file; only a cache that begins anew gets another. */
 TEST(a_calibration_is_of_the_keys_and_is_frozen)
 {
-    if (!int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");
+    if (!gemm_int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");
     set_up();
     struct featurize_set sets[2];
     const char *a = path_of("a"), *b = path_of("b"), *c = path_of("c"), *file = path_of("cal.json");
@@ -288,7 +288,7 @@ TEST(a_calibration_is_of_the_keys_and_is_frozen)
 
 TEST(what_is_worse_than_asked_for_is_refused)
 {
-    if (!int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");
+    if (!gemm_int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");
     set_up();
     struct featurize_result r;
     const char *cache = path_of("c"), *file = path_of("cal.json");

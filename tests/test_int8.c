@@ -121,7 +121,7 @@ static const int64_t SHAPES[][2] = {{48, 64}, {7, 13}, {192, 100}, {1, 5}, {130,
 
 #define NEEDS_VNNI()                                                                               \
     do {                                                                                           \
-        if (!int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");                \
+        if (!gemm_int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");           \
     } while (0)
 
 TEST(linear_has_the_bits_of_plain_loops)
@@ -306,7 +306,7 @@ TEST(what_the_cpu_cannot_do_is_refused)
     CHECK_OK(params_allocate(&p, &err), &err);
     struct calibration *c = calibration_plain(&p, &err);
     struct packed *packed = packed_new_int8(&p, c, &err);
-    CHECK(!packed == !int8_is_exact());
+    CHECK(!packed == !gemm_int8_is_exact());
     if (!packed) CHECK_EQ(err.code, ERR_USAGE);
     if (!packed) CHECK_HAS(err.text, "VNNI");
     if (getenv("DNNL_MAX_CPU_ISA")) CHECK(!packed);
