@@ -53,10 +53,11 @@ static const struct option options[] = {
      "say what would be computed and how many bytes, write nothing", 0, 0, NULL, &o.dry_run},
 };
 
-static struct json *as_json(const struct featurize_result *r)
+static struct json *as_json(const struct featurize_result *r, bool complete)
 {
     struct json *j = json_new_object(), *sets = json_new_array();
     json_set_bool(j, "dry_run", o.dry_run);
+    json_set_bool(j, "complete", complete);
     json_set_string(j, "numerics", r->numerics);
     json_set_int(j, "computed", (int64_t)r->n_computed);
     json_set_int(j, "hits", (int64_t)r->n_hits);
@@ -134,12 +135,15 @@ static int run(const struct command *self, struct error *err)
     if (rc == 0) rc = choose_shard(err);
     if (rc < 0) return rc;
     rc = featurize_run(cache, &o, progress_start(), &r, err);
-    if (!o.dry_run) command_log_run(self, o.out ? o.out : cache, as_json(&r), rc);
+    if (!o.dry_run) command_log_run(self, o.out ? o.out : cache, as_json(&r, rc == 0), rc);
     progress_end();
-    if (rc == 0 && option_globals.json)
-        rc = command_print_json(self, as_json(&r), err);
-    else if (rc == 0)
+    /* stopped: what was done is told as well */
+    if ((rc == 0 || rc == ERR_STOPPED) && option_globals.json) {
+        int printed = command_print_json(self, as_json(&r, rc == 0), err);
+        if (rc == 0) rc = printed;
+    } else if (rc == 0 || rc == ERR_STOPPED) {
         print_result(&r);
+    }
     featurize_result_release(&r);
     return rc;
 }

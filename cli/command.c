@@ -19,7 +19,8 @@ int command_exit_code(int rc, int signal_seen)
     case ERR_LOCKED: return 6;
     case ERR_NOSPACE:
     case ERR_NOMEM: return 7;
-    case ERR_STOPPED: return signal_seen ? 128 + signal_seen : 1;
+    case ERR_STOPPED:
+        return signal_seen ? 128 + signal_seen : 0; /* the window that was given is over */
     default: return 1;
     }
 }

@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "cli/window.h"
 #include "cli/threads.h"
 #include "store/kv.h"
 
@@ -79,6 +80,8 @@ static int run_command(int argc, char **argv, struct error *err)
     }
     threads_set(option_globals.threads);
     if (option_globals.force) kv_allow_network();
+    if (option_globals.time_limit && (rc = window_open(option_globals.time_limit, err)) < 0)
+        return rc;
     return c->run(c, err);
 }
 

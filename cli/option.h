@@ -72,7 +72,8 @@ void option_release(void);
 struct option_globals {
     bool quiet, verbose, json, help, force;
     int threads;          /* 0: as many as the machine lets us use */
-    const char *progress; /* auto|none|json */
+    const char *progress;   /* auto|none|json */
+    const char *time_limit; /* cli/window.h; NULL: none */
 };
 extern struct option_globals option_globals;
 

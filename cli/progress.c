@@ -11,6 +11,7 @@
 
 #include "cli/option.h"
 #include "cli/signals.h"
+#include "cli/window.h"
 
 static struct {
     bool line_open, terminal;
@@ -100,7 +101,7 @@ static void on_curve(void *context, const char *json)
 static bool on_stopped(void *context)
 {
     (void)context;
-    return signals_seen() != 0;
+    return signals_seen() != 0 || window_is_over();
 }
 
 const struct report *progress_start(void)

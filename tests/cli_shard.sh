@@ -35,12 +35,25 @@ stdout_has "nothing" "^image.final +0 vectors computed"
 # a Slurm array of tasks 5, 7, 9
 run ./clipstill ingest "$tmp/s" samples/corpus/public.tsv --classes samples/corpus/classes.json
 for id in 5 7 9; do
-    succeed "array task $id" env SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_MIN=5 SLURM_ARRAY_TASK_STEP=2 SLURM_ARRAY_TASK_COUNT=3 ./clipstill featurize "$tmp/s" "${feat[@]}" --out "$tmp/task$id"
+    succeed "array task $id" env CLIPSTILL=./clipstill TMPDIR="$tmp" SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_MIN=5 SLURM_ARRAY_TASK_STEP=2 SLURM_ARRAY_TASK_COUNT=3 \
+        samples/featurize.slurm "$tmp/s" samples/teacher "$tmp/parts" "${feat[@]:2}"
 done
-expect "merge" 0 "" clip merge "$tmp/s" "$tmp"/task? --complete
+expect "merge" 0 "" clip merge "$tmp/s" "$tmp"/parts/part? --complete
 ./clipstill dump "$tmp/s" >"$tmp/got"
 same "the array gives what one machine gives" "$tmp/want" "$tmp/got"
 
+# a window of time: ends cleanly, tells what it did, goes on
+run ./clipstill ingest "$tmp/w" samples/corpus/public.tsv --classes samples/corpus/classes.json
+n_nights=0
+while [ $n_nights -lt 50 ]; do
+    n_nights=$((n_nights + 1))
+    run ./clipstill featurize "$tmp/w" "${feat[@]}" -j 1 --time-limit 2s --json || { result 1 "a night" "exit code $?: $(cat "$tmp/err")"; break; }
+    grep -q '"complete":true' "$tmp/out" && break
+    grep -q 'the same command goes on' "$tmp/err" || { result 1 "a night says what is left" "$(cat "$tmp/err")"; break; }
+done
+./clipstill dump "$tmp/w" >"$tmp/got"
+same "$n_nights nights give what one run gives" "$tmp/want" "$tmp/got"
+expect "no time" 2 "time limit \"soon\": expected" clip stat "$tmp/w" --time-limit soon
 expect "a task beyond the array" 2 "SLURM_ARRAY_TASK_ID and _COUNT: shard \"7/3\"" env SLURM_ARRAY_TASK_ID=7 SLURM_ARRAY_TASK_COUNT=3 ./clipstill featurize "$c" "${feat[@]}" --out "$tmp/x"
 expect "a shard of the cache itself" 2 "needs --out DIR" clip featurize "$c" "${feat[@]}" --shard 1/3
 expect "no shard" 2 "expected i/n" clip featurize "$c" "${feat[@]}" --shard 4/3 --out "$tmp/x"
