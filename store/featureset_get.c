@@ -62,19 +62,23 @@ struct featureset_cursor {
     uint8_t *code;
     uint32_t n_ways;
     struct way *ways;
+    uint8_t *room; /* the ways' planes */
 };
 
 struct featureset_cursor *featureset_cursor_new(struct featureset *fs, struct error *err)
 {
     struct featureset_cursor *cur = memory_array(1, sizeof *cur, MEMORY_MAX_SMALL, err);
     if (!cur) return NULL;
-    size_t n = CURSOR_BYTES / block_plain_capacity(&fs->shape);
+    size_t capacity = block_plain_capacity(&fs->shape), n = CURSOR_BYTES / capacity;
     cur->fs = fs;
     cur->n_ways = n < 1 ? 1 : n > CURSOR_MAX_WAYS ? CURSOR_MAX_WAYS : (uint32_t)n;
     cur->z = compress_new(err);
     if (cur->z) cur->code = memory_array(codec_capacity(&fs->shape.codec), 1, MEMORY_MAX_FILE, err);
     if (cur->code) cur->ways = memory_array(cur->n_ways, sizeof *cur->ways, MEMORY_MAX_FILE, err);
-    if (cur->ways) return cur;
+    if (cur->ways) cur->room = memory_room(cur->n_ways, capacity, MEMORY_MAX_FILE, err);
+    for (uint32_t i = 0; i < cur->n_ways && cur->room; i++)
+        cur->ways[i].plain = cur->room + i * capacity;
+    if (cur->room) return cur;
     featureset_cursor_free(cur);
     return NULL;
 }
@@ -82,8 +86,8 @@ struct featureset_cursor *featureset_cursor_new(struct featureset *fs, struct er
 void featureset_cursor_free(struct featureset_cursor *cur)
 {
     if (!cur) return;
-    for (uint32_t i = 0; cur->ways && i < cur->n_ways; i++) memory_free(cur->ways[i].plain);
     compress_free(cur->z);
+    memory_free_room(cur->room);
     memory_free(cur->code);
     memory_free(cur->ways);
     memory_free(cur);
@@ -98,9 +102,6 @@ static int load(struct featureset_cursor *cur, struct way *way, uint32_t view, u
     struct kv_bytes v;
     uint8_t key[FEATURESET_KEY_BYTES];
     way->is_held = false;
-    if (!way->plain)
-        way->plain = memory_array(block_plain_capacity(&fs->shape), 1, MEMORY_MAX_FILE, err);
-    if (!way->plain) return ERR_NOMEM;
     featureset_block_key(view, number, key);
     int rc = kv_begin_read(fs->kv, &txn, err);
     if (rc == 0) rc = kv_get(txn, FEATURESET_BLOCKS, key, sizeof key, &v, err);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define ALIGN 64
 
@@ -30,25 +31,47 @@ static struct header *header_of(void *p)
     return (struct header *)((char *)p - ALIGN);
 }
 
-void *memory_array(uint64_t n, uint64_t size, uint64_t limit, struct error *err)
+/* The product, and with the header, in whole lines: 0 when it is refused. */
+static uint64_t bytes_of(uint64_t n, uint64_t size, uint64_t limit, uint64_t *n_bytes,
+                         struct error *err)
 {
-    uint64_t n_bytes;
-    if (__builtin_mul_overflow(n, size, &n_bytes) || n_bytes > limit ||
-        n_bytes > UINT64_MAX - 2 * ALIGN) {
-        error_set(err, ERR_NOMEM, "refusing to allocate %llu x %llu bytes: the limit here is %llu",
-                  (unsigned long long)n, (unsigned long long)size, (unsigned long long)limit);
-        return NULL;
-    }
-    uint64_t whole = (n_bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
-    char *raw = countdown_fails() ? NULL : aligned_alloc(ALIGN, whole);
+    if (!__builtin_mul_overflow(n, size, n_bytes) && *n_bytes <= limit &&
+        *n_bytes <= UINT64_MAX - 2 * ALIGN)
+        return (*n_bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
+    error_set(err, ERR_NOMEM, "refusing to allocate %llu x %llu bytes: the limit here is %llu",
+              (unsigned long long)n, (unsigned long long)size, (unsigned long long)limit);
+    return 0;
+}
+
+static void *behind_header(char *raw, uint64_t n_bytes, struct error *err)
+{
     if (!raw) {
         error_set(err, ERR_NOMEM, "out of memory: %llu bytes asked for",
                   (unsigned long long)n_bytes);
         return NULL;
     }
-    memset(raw, 0, whole);
     ((struct header *)raw)->n_bytes = n_bytes;
     return raw + ALIGN;
+}
+
+void *memory_array(uint64_t n, uint64_t size, uint64_t limit, struct error *err)
+{
+    uint64_t n_bytes, whole = bytes_of(n, size, limit, &n_bytes, err);
+    if (!whole) return NULL;
+    char *raw = countdown_fails() ? NULL : aligned_alloc(ALIGN, whole);
+    if (raw) memset(raw, 0, whole);
+    return behind_header(raw, n_bytes, err);
+}
+
+void *memory_room(uint64_t n, uint64_t size, uint64_t limit, struct error *err)
+{
+    uint64_t n_bytes, whole = bytes_of(n, size, limit, &n_bytes, err);
+    if (!whole) return NULL;
+    void *raw = countdown_fails() ? MAP_FAILED
+                                  : mmap(NULL, whole, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (raw == MAP_FAILED) return behind_header(NULL, n_bytes, err);
+    return behind_header(raw, n_bytes, err);
 }
 
 int memory_grow(void *ptr_to_ptr, size_t *capacity, uint64_t need, size_t size, uint64_t limit,
@@ -83,4 +106,11 @@ char *memory_string(const char *s, struct error *err)
 void memory_free(void *p)
 {
     if (p) free(header_of(p));
+}
+
+void memory_free_room(void *p)
+{
+    if (!p) return;
+    struct header *h = header_of(p);
+    munmap(h, (h->n_bytes + 2 * ALIGN - 1) / ALIGN * ALIGN);
 }

@@ -38,6 +38,11 @@ char *memory_copy(const void *bytes, size_t n, struct error *err) MUST_CHECK;
 
 void memory_free(void *p);
 
+/* As memory_array, for room of many MiB of which only a part may ever be used: a page is given, and zeroed,
+ * when it is first touched. Owned: memory_free_room alone. */
+void *memory_room(uint64_t n, uint64_t size, uint64_t limit, struct error *err) MUST_CHECK;
+void memory_free_room(void *p);
+
 /* The Nth allocation from now fails (1 = the next); 0 switches the countdown off. For tests. */
 void memory_fail_at(long nth);
 

@@ -9,7 +9,7 @@
  * - The shuffled epoch after the file was dropped from memory (posix_fadvise), against plain reads of
  *   the same blocks at random.
  * Seconds are the processor's, halved where two threads work (they wait asleep), so that neighbours on
- * the machine disturb less; of one vector and of cold reads the wall's clock. */
+ * the machine disturb less; of cold reads the wall's clock. */
 #include "tests/bench.h"
 
 #include <fcntl.h>
@@ -186,9 +186,9 @@ static void bench_one(const char *name, enum codec_storage storage, const char *
         uint32_t number = i % n_blocks * fs->shape.n_slots + i * 37 % fs->shape.n_slots;
         uint8_t key[DIGEST_BYTES] = {0};
         memcpy(key, &number, 4);
-        double start = bench_wall();
+        double start = bench_cpu();
         bench_must(featureset_get(cur, 0, number, key, out, NULL, &err) == 0, &err);
-        us[i] = (bench_wall() - start) * 1e6;
+        us[i] = (bench_cpu() - start) * 1e6;
     }
     qsort(us, GETS, sizeof *us, bench_by_value);
     printf("  %-10s %6.0f us, 99 of 100 within %.0f us   goal < %s\n", name, us[GETS / 2],

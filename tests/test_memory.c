@@ -71,4 +71,25 @@ TEST(memory_fails_at_the_nth)
     memory_free(a);
 }
 
+TEST(room_is_zeroed_and_bounded)
+{
+    size_t n = (size_t)5 << 20;
+    uint8_t *p = memory_room(n, 1, MEMORY_MAX_FILE, &err);
+    CHECK(p && (uintptr_t)p % 64 == 0);
+    uint8_t any = 0;
+    for (size_t i = 0; i < n; i++) any |= p[i];
+    CHECK_EQ(any, 0);
+    memset(p, 1, n);
+    memory_free_room(p);
+    memory_free_room(NULL);
+    CHECK(!memory_room(UINT64_MAX, 2, MEMORY_MAX_TENSOR, &err));
+    CHECK_EQ(err.code, ERR_NOMEM);
+    CHECK(!memory_room(MEMORY_MAX_SMALL, 2, MEMORY_MAX_SMALL, &err));
+    memory_fail_at(1);
+    p = memory_room(n, 1, MEMORY_MAX_FILE, &err);
+    memory_fail_at(0);
+    CHECK(!p);
+    CHECK_HAS(err.text, "out of memory");
+}
+
 TEST_MAIN
