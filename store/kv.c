@@ -35,6 +35,7 @@
 #include "store/kvplace.h"
 #include "store/lock.h"
 #include "store/memory.h"
+#include "store/pagehead.h"
 
 #define DATA_FILE      "data.mdb"
 #define MAX_TABLES     16
@@ -158,6 +159,17 @@ static int check_length(struct kv *kv, struct error *err)
         kv->folder, (unsigned long long)claimed, (unsigned long long)found);
 }
 
+/* Refuses a file whose newest commit cannot be told. */
+static int check_heads(struct kv *kv, const char *data_path, struct error *err)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    if (rc) return fail(kv->folder, "reading its heads", rc, err);
+    rc = pagehead_check(data_path, kv->folder, err);
+    mdb_txn_abort(txn);
+    return rc;
+}
+
 /* mdb_env_set_mapsize, which must not fail. No transaction is open. */
 static int set_map(struct kv *kv, uint64_t bytes)
 {
@@ -277,6 +289,7 @@ static int open_checked(struct kv *kv, const char *where, const char *data_path,
     if (mdb_rc == 0 && size == 0) mdb_rc = mdb_env_sync(kv->env, 1); /* heads, before any page */
     if (mdb_rc) return fail(kv->folder, "opening the store", mdb_rc, err);
     int rc = check_length(kv, err);
+    if (rc == 0) rc = check_heads(kv, data_path, err);
     if (rc < 0) return rc;
     if (kv->mode != KV_READ && (mdb_rc = mdb_reader_check(kv->env, NULL)))
         return fail(kv->folder, "clearing dead readers", mdb_rc, err);

@@ -28,6 +28,8 @@
  * - A full disk is ERR_NOSPACE: free space is asked for before a commit. After any error the
  *   transaction must be aborted, and the store is as it was before it.
  * - A data file shorter than its own head says is ERR_CORRUPT at opening, and no SIGBUS later.
+ * - Heads that contradict each other, so that LMDB may take the commit before the last for the last, are
+ *   ERR_CORRUPT at opening (store/pagehead.h).
  * - One writer: kv_open takes the writer's lock of the folder (store/lock.h), ERR_LOCKED otherwise.
  * - Network file systems, on which memory maps and locks do not hold, are refused by name
  *   (ERR_USAGE), until kv_allow_network.

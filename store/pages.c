@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "store/memory.h"
+#include "store/pagehead.h"
 
-#define MAGIC    0xBEEFC0DEu
-#define MOST_MAP ((uint64_t)1 << 46)
+#define MAGIC 0xBEEFC0DEu
 
 static void forget_walk(struct pages *p)
 {
@@ -14,7 +14,6 @@ static void forget_walk(struct pages *p)
     memset(p->used, 0, n);
     memset(p->is_free, 0, n);
     p->n_damages = 0;
-    p->newest_list = 0;
     for (int i = 0; i < p->n_tables; i++)
         p->tables[i] = (struct pagewalk_table){.root = PAGEWALK_NO_PAGE};
 }
@@ -139,37 +138,13 @@ static void search_directory(struct pages *p, uint8_t *older)
     p->last_page = p->n_pages - 1;
 }
 
-static bool is_head(const struct pages *p, uint64_t i)
-{
-    const uint8_t *page = pagewalk_page(p, i);
-    uint64_t map = pagewalk_load(page + 32, 8), txnid = pagewalk_load(page + 144, 8);
-    return pagewalk_load(page, 8) == i && pagewalk_load(page + 8, 4) == (uint64_t)PAGE_HEAD << 16 &&
-           pagewalk_load(page + 16, 4) == MAGIC && pagewalk_load(page + 20, 4) == 1 &&
-           pagewalk_load(page + 40, 4) == p->page_bytes && txnid % 2 == (txnid ? i : 0) &&
-           map < MOST_MAP && (pagewalk_load(page + 136, 8) + 1) * p->page_bytes <= map;
-}
-
-/* Every commit but the first frees a page, its directory's last one if no other, and names itself with
- * the list of them: a head whose newest list is of another commit has a wrong number. A list that is
- * itself damaged says nothing. */
-static bool is_of_its_commit(struct pages *p, const uint8_t *head)
-{
-    struct pagewalk_table t = pagewalk_table_at(head + 40);
-    uint64_t txnid = pagewalk_load(head + 144, 8);
-    p->last_page = pagewalk_load(head + 136, 8);
-    forget_walk(p);
-    (void)!pagewalk_run(p, NULL, FREE_LISTS, &t, NULL, NULL);
-    return p->n_damages || p->newest_list == (txnid < 2 ? 0 : txnid);
-}
-
 /* Chooses the newest commit, from what the two heads say. */
 static int read_heads(struct pages *p, struct error *err)
 {
     const uint8_t *a = pagewalk_page(p, 0), *b = pagewalk_page(p, 1);
     uint64_t ta = pagewalk_load(a + 144, 8), tb = pagewalk_load(b + 144, 8);
     const uint8_t *newer = ta > tb ? a : b;
-    p->heads_agree = is_head(p, 0) && is_head(p, 1) && (ta > tb ? ta - tb : tb - ta) <= 1 &&
-                     is_of_its_commit(p, a) && is_of_its_commit(p, b);
+    p->heads_agree = pagehead_agree(p, a, b);
     forget_walk(p);
     p->txnid = pagewalk_load(newer + 144, 8);
     p->last_page = pagewalk_load(newer + 136, 8);

@@ -140,8 +140,6 @@ static void visit_free_list(struct walk *w, uint64_t page, struct kv_bytes key,
     uint64_t n = value.n >= 8 ? pagewalk_load(value.bytes, 8) : PAGEWALK_NO_PAGE,
              before = PAGEWALK_NO_PAGE;
     bool is_right = key.n == 8 && value.n % 8 == 0 && n <= value.n / 8 - 1;
-    if (key.n == 8 && pagewalk_load(key.bytes, 8) > p->newest_list)
-        p->newest_list = pagewalk_load(key.bytes, 8);
     for (uint64_t i = 1; is_right && i <= n; i++) {
         uint64_t free_page = pagewalk_load(value.bytes + 8 * i, 8);
         is_right = free_page >= 2 && free_page <= p->last_page && free_page < before &&

@@ -1,5 +1,5 @@
-/* The walk through one table of an LMDB data file; see pages.h. pages.c and pagewalk.c alone include
- * this: pages.c chooses the snapshot and the tables, pagewalk.c goes through one of them. The layout
+/* The walk through one table of an LMDB data file; see pages.h. pages.c, pagehead.c and pagewalk.c alone
+ * include this: pages.c chooses the snapshot and the tables, by what pagehead.c finds of the heads, and pagewalk.c goes through one of them. The layout
  * is read through offsets, since a damaged file keeps no alignment and no promise:
  *
  *     page    0 u64 its number, 10 u16 flags (1 branch, 2 leaf, 4 overflow, 8 head), 12 u16 lower,
@@ -36,7 +36,7 @@ struct pages {
     const char *const *names;
     int n_tables;
     uint64_t page_bytes, n_pages; /* that are whole in the file */
-    uint64_t last_page, txnid, newest_list; /* newest_list: the last commit that the free lists name */
+    uint64_t last_page, txnid;
     struct pagewalk_table free, directory, tables[PAGEWALK_MAX_TABLES];
     bool heads_agree, free_is_known;
     uint8_t *used, *is_free; /* bitmaps of n_pages */
