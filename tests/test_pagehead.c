@@ -162,19 +162,19 @@ TEST(no_alarm_is_false_while_others_write_and_are_killed)
         fflush(NULL);
         pid_t child = fork();
         if (child == 0) _exit(commits(folder, from, from + 1000000) < 0);
-        for (int i = 0; i < 40; i++) {
-            int found = newest(folder);
+        int found = -1; /* at least one commit of the child is seen */
+        for (int i = 0; i < 40 || (found < (int)from && i < 1000000); i++) {
+            found = newest(folder);
             if (found < 0) CHECK_FAIL("turn %d: %s", turn, err.text);
             n_opened++;
         }
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
-        int found = newest(folder);
-        CHECK(found >= (int)from - 1);
+        found = newest(folder);
+        CHECK(found >= (int)from);
         from = (uint32_t)found + 1;
     }
     printf("# %d times opened beside %u commits\n", n_opened, from);
-    CHECK(from > 20);
     CHECK_EQ(file_remove_folder(folder, &err), 0);
 }
 
