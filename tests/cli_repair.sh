@@ -41,6 +41,15 @@ done
 mend "a feature block" text.final
 damage meta features/image.final "$(page_of features/image.final fingerprint)" 3900; mend "meta of a set" image.final
 rm -rf "$tmp/d"; cp -r "$c" "$tmp/d"; truncate -s -50000 "$tmp/d/corpus/data.mdb"; mend "a cut corpus" corpus
+# the newer head says that it is older than the other: every verb refuses, and the repair finds the last commit
+rm -rf "$tmp/d"; cp -r "$c" "$tmp/d"; run ./clipstill retag "$tmp/d" --set-split val; ./clipstill dump "$tmp/d" >"$tmp/dump.last"
+number_of() { od -An -tu1 -j $(($1 * 4096 + 144)) -N 1 "$tmp/d/corpus/data.mdb"; }
+newer=$(($(number_of 1) > $(number_of 0)))
+printf "\\x$(printf %02x $(($(number_of $newer) - 2)))" | dd of="$tmp/d/corpus/data.mdb" bs=1 seek=$((newer * 4096 + 144)) conv=notrunc status=none
+for verb in stat gc "retag --set-split train"; do expect "heads that contradict each other: $verb" 5 "two heads contradict each other" clip ${verb%% *} "$tmp/d" ${verb#"${verb%% *}"}; done
+succeed "are repaired" clip verify "$tmp/d" --repair --discard
+./clipstill dump "$tmp/d" >"$tmp/dump.d"
+same "to the last commit" "$tmp/dump.last" "$tmp/dump.d"
 damage head corpus 0 60; run ./clipstill verify "$tmp/d" --repair --discard
 holds "--discard keeps no damaged one" bash -c "! compgen -G '$tmp/d/*.d*'"
 expect "--discard alone" 2 "goes with --repair" clip verify "$c" --discard
