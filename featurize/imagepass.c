@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ingest/picture.h"
+#include "featurize/weightfile.h"
 #include "store/memory.h"
 
 #define BATCH           256 /* pictures; fewer when their views would not fit MAX_BATCH_BYTES */
@@ -200,6 +201,7 @@ static int run_view(struct imagepass *p, uint32_t view, int n, struct error *err
     if (rc == 0)
         rc = runner_pictures(p->runner, &p->model->preprocess, n_run, p->packed, taps, n_taps, out,
                              err);
+    if (rc == 0) rc = weightfile_check(p->model->weights, err);
     for (int t = 0; t < n_taps && rc == 0; t++)
         rc = tapset_put(p->ts, which[t], view, n_run, number, (const uint8_t(*)[DIGEST_BYTES])key,
                         missing, out[t], err);

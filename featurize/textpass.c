@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "featurize/route.h"
+#include "featurize/weightfile.h"
 #include "store/memory.h"
 
 #define WINDOW 4096 /* captions: 16 blocks of 256 */
@@ -139,6 +140,7 @@ static int run_window(struct textpass *p, int n, struct error *err)
         which[n_taps++] = k;
     }
     if (rc == 0) rc = runner_texts(p->runner, n_run, p->sorted, p->offsets, taps, n_taps, out, err);
+    if (rc == 0) rc = weightfile_check(p->model->weights, err);
     for (int t = 0; t < n_taps && rc == 0; t++)
         rc = tapset_put(p->ts, which[t], 0, n_run, p->number,
                         (const uint8_t(*)[DIGEST_BYTES])p->key, p->missing, out[t], err);

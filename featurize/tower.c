@@ -87,13 +87,20 @@ int tower_pack(struct tower *t, enum numerics numerics, struct error *err)
         return error_set(err, ERR_USAGE,
                          "int8 needs a calibration: give --calibration FILE, which featurize "
                          "--numerics int8 --calibration FILE writes");
+    tower_unpack(t); /* first: a large tower's weights need not be in memory twice */
     struct packed *packed = numerics == NUMERICS_INT8
                                 ? packed_new_int8(&t->params, t->calibration, err)
                                 : packed_new(&t->params, numerics, err);
     if (!packed) return err ? err->code : ERR_NOMEM;
-    packed_free(t->packed);
     t->packed = packed;
     return 0;
+}
+
+void tower_unpack(struct tower *t)
+{
+    if (!t) return;
+    packed_free(t->packed);
+    t->packed = NULL;
 }
 
 void tower_calibrate(struct tower *t, struct calibration *c)

@@ -75,6 +75,8 @@ void tower_free(struct tower *t);
 void tower_randomise(struct tower *t, uint64_t seed);
 /* NUMERICS_INT8 needs a calibration: ERR_USAGE without. */
 int tower_pack(struct tower *t, enum numerics numerics, struct error *err) MUST_CHECK;
+/* Gives packed weights back; what is bound to them (runners) must not run again. NULL is fine. */
+void tower_unpack(struct tower *t);
 /* Taken. */
 void tower_calibrate(struct tower *t, struct calibration *c);
 /* Runs the batch on e (bound to t->params and t->packed) and puts one value a tap into out; it

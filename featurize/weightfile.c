@@ -2,6 +2,7 @@
 #include "featurize/weightfile.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "featurize/safetensors.h"
 #include "featurize/torchfile.h"
@@ -13,6 +14,8 @@
 #define MAX_INDEX_BYTES ((size_t)64 << 20)
 
 struct part { /* one file, and what its container is */
+    char *path;
+    struct stat found; /* when it was mapped */
     struct file_map map;
     struct safetensors *safetensors;
     struct torchfile *torch;
@@ -33,6 +36,9 @@ static int add_file(struct weightfile *w, const char *path, bool is_torch, struc
     if (rc < 0) return rc;
     struct part *part = &w->parts[w->n_parts++];
     *part = (struct part){0};
+    part->path = memory_string(path, err);
+    if (!part->path) return ERR_NOMEM;
+    if (stat(path, &part->found) < 0) return error_errno(err, "%s", path);
     rc = file_map(path, &part->map, err);
     const struct file_map *map = &part->map;
     if (rc == 0)
@@ -140,11 +146,30 @@ void weightfile_close(struct weightfile *w)
     for (size_t i = 0; i < w->n_parts; i++) {
         safetensors_close(w->parts[i].safetensors);
         torchfile_close(w->parts[i].torch);
+        memory_free(w->parts[i].path);
         if (w->parts[i].map.bytes) file_unmap(&w->parts[i].map);
     }
     memory_free(w->parts);
     tensor_table_release(&w->table);
     memory_free(w);
+}
+
+int weightfile_check(const struct weightfile *w, struct error *err)
+{
+    for (size_t i = 0; w && i < w->n_parts; i++) {
+        const struct stat *then = &w->parts[i].found;
+        struct stat now;
+        if (stat(w->parts[i].path, &now) < 0 || now.st_ino != then->st_ino ||
+            now.st_dev != then->st_dev)
+            continue;
+        if (now.st_size != then->st_size || now.st_mtim.tv_sec != then->st_mtim.tv_sec ||
+            now.st_mtim.tv_nsec != then->st_mtim.tv_nsec)
+            return error_set(err, ERR_DATA,
+                             "%s was written to while it was in use: what was being computed is "
+                             "not kept; the same command goes on with what stands there now",
+                             w->parts[i].path);
+    }
+    return 0;
 }
 
 size_t weightfile_n(const struct weightfile *w)

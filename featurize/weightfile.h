@@ -20,6 +20,10 @@ struct weightfile;
 /* ERR_NOT_FOUND says what is missing, ERR_DATA names file and tensor. */
 int weightfile_open(const char *folder, struct weightfile **w, struct error *err) MUST_CHECK;
 void weightfile_close(struct weightfile *w);
+/* ERR_DATA when a file was written to, in place, since it was opened: what was computed since may be
+ * of either. A file that was replaced by another (renamed over) or removed is no matter: the map is
+ * of the old one. NULL is fine. A file made shorter kills whoever reads it (SIGBUS). */
+int weightfile_check(const struct weightfile *w, struct error *err) MUST_CHECK;
 size_t weightfile_n(const struct weightfile *w);
 /* The i-th tensor in order of name; NULL past the end. */
 const struct tensor *weightfile_at(const struct weightfile *w, size_t i);

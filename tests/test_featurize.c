@@ -420,6 +420,41 @@ static void refused(const char *cache, const struct featurize_options *o, const 
     featurize_result_release(&r);
 }
 
+struct meddler {
+    const char *path;
+    int left; /* batches until the weights are written to */
+};
+
+static bool meddle_at(void *context)
+{
+    struct meddler *m = context;
+    if (m->left-- == 0) {
+        FILE *f = fopen(m->path, "r+b");
+        if (!f || fseek(f, -1, SEEK_END) != 0 || fputc(1, f) == EOF || fclose(f) != 0) abort();
+    }
+    return false;
+}
+
+/* Nothing that was computed over a file that changed underneath is kept: pictures, then captions. */
+TEST(weights_written_to_in_use_spoil_nothing)
+{
+    for (int at = 0; at < 2; at++) {
+        struct error err = {0};
+        struct featurize_options o = options();
+        struct featurize_result r;
+        char path[300];
+        const char *cache = new_cache(at ? "meddled-texts" : "meddled-pictures");
+        o.teacher = changed_teacher(at ? "meddled-1" : "meddled-0", "visual_projection.weight", 1);
+        snprintf(path, sizeof path, "%s/model.safetensors", o.teacher);
+        struct meddler m = {path, at};
+        struct report report = {.context = &m, .stopped = meddle_at};
+        CHECK_EQ(featurize_run(cache, &o, &report, &r, &err), ERR_DATA);
+        CHECK_HAS(err.text, "was written to while it was in use");
+        CHECK_EQ(r.n_computed, at ? 6 : 0);
+        featurize_result_release(&r);
+    }
+}
+
 TEST(other_origins_are_refused_by_component)
 {
     struct error err = {0};

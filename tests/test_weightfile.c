@@ -146,6 +146,27 @@ TEST(pytorch_files_and_their_shards)
     unlink(in_folder("pytorch_model.bin.index.json"));
 }
 
+TEST(a_file_written_to_in_use_is_noticed)
+{
+    struct error err = {0};
+    struct weightfile *w;
+    write_one("model.safetensors", "x", 1);
+    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_OK(weightfile_check(w, &err), &err);
+    write_one("model.safetensors", "x", 2); /* another file of this name */
+    CHECK_OK(weightfile_check(w, &err), &err);
+    weightfile_close(w);
+    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    FILE *f = fopen(in_folder("model.safetensors"), "ab");
+    if (!f || fputc(0, f) == EOF || fclose(f) != 0) abort();
+    CHECK_EQ(weightfile_check(w, &err), ERR_DATA);
+    CHECK_HAS(err.text, "model.safetensors was written to while it was in use");
+    unlink(in_folder("model.safetensors"));
+    CHECK_OK(weightfile_check(w, &err), &err); /* removed: the map is still of it */
+    weightfile_close(w);
+    CHECK_OK(weightfile_check(NULL, &err), &err);
+}
+
 TEST(a_folder_without_weights_says_what_is_there)
 {
     struct error err = {0};
