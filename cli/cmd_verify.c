@@ -284,7 +284,8 @@ struct command cmd_verify = {
         "resampling or weight would now give\n"
         "otherwise. The bound of 1 - cos is (sqrt(e) + sqrt(t))^2, e the storage's own (q1e-4: "
         "1e-4), t what machines may\n"
-        "differ by (f32 1e-5, bf16 1e-3); the mean over the sample must keep t + e/10 beyond "
+        "differ by (f32 1e-5, bf16 and int8 1e-3); the mean over the sample must keep t + e/10 "
+        "beyond "
         "the storage's own.",
     .defaults = defaults,
     .run = run,

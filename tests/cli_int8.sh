@@ -35,7 +35,7 @@ succeed "stat" clip stat "$c" --teacher $teacher
 stdout_has "tells the agreement" "^  int8 against f32 over 24 when it was made: cosine 0\.99"
 stdout_has "is fresh" "^  fresh: "
 succeed "stat --numerics bf16" clip stat "$c" --teacher $teacher --numerics bf16
-stdout_has "names numerics" "^  stale against .*: numerics \(expected \"bf16\", found \"int8:[0-9a-f]{32}\"\)$"
+stdout_has "names numerics" "^  stale against .*: numerics \(expected \"bf16[.0-9]*\", found \"int8:[0-9a-f]{32}\"\)$"
 expect "verify --recompute" 0 "" clip verify "$c" --recompute 100% --teacher $teacher
 stdout_has "finds the same bits" "^image.final +6 recomputed, 6 bit for bit"
 
