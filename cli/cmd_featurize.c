@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/pace.h"
 #include "cli/progress.h"
 #include "featurize/featurize.h"
 
@@ -50,7 +51,8 @@ static const struct option options[] = {
     {"out", 0, OPTION_STRING, "DIR",
      "write the features into DIR, for merge, and the cache not at all", 0, 0, NULL, &o.out},
     {"dry-run", 0, OPTION_FLAG, NULL,
-     "say what would be computed and how many bytes, write nothing", 0, 0, NULL, &o.dry_run},
+     "say what would be computed, how many bytes and how long, write nothing", 0, 0, NULL,
+     &o.dry_run},
 };
 
 static struct json *as_json(const struct featurize_result *r, bool complete)
@@ -79,6 +81,8 @@ static struct json *as_json(const struct featurize_result *r, bool complete)
         json_push(sets, set);
     }
     json_set(j, "sets", sets);
+    json_set(j, "pictures", pace_json(&r->pictures));
+    json_set(j, "captions", pace_json(&r->texts));
     return j;
 }
 
@@ -93,6 +97,8 @@ static void print_result(const struct featurize_result *r)
             printf("  int8 against f32 over %d when it was made: cosine %.5f, least %.5f\n",
                    s->n_sample, s->cosine_mean, s->cosine_min);
     }
+    pace_print("pictures", &r->pictures);
+    pace_print("captions", &r->texts);
     if (r->n_skipped)
         printf("%" PRIu64 " pictures cannot be decoded and have no features\n", r->n_skipped);
 }

@@ -17,7 +17,10 @@ static struct {
     bool line_open, terminal;
     double last_s, start_s;
     char what[64];
-    uint64_t first_done;
+    uint64_t first_done, seen_done; /* where the rate is counted from, and the latest */
+    double seen_s;
+    uint64_t n_work; /* really worked on, and its operations; 0: the stage does not say */
+    double flop;
 } state;
 
 static double now_s(void)
@@ -33,23 +36,33 @@ void progress_end(void)
     state.line_open = false;
 }
 
+static double per_second(double n, double now)
+{
+    return now > state.start_s ? n / (now - state.start_s) : 0;
+}
+
 static void json_line(const char *what, uint64_t done, uint64_t total, uint64_t n_reject,
-                      uint64_t n_hit)
+                      uint64_t n_hit, double now)
 {
     fprintf(stderr,
             "{\"progress\":\"%s\",\"done\":%" PRIu64 ",\"total\":%" PRIu64 ",\"rejects\":%" PRIu64
-            ",\"hits\":%" PRIu64 "}\n",
+            ",\"hits\":%" PRIu64,
             what, done, total, n_reject, n_hit);
+    if (state.n_work)
+        fprintf(stderr, ",\"per_second\":%.2f,\"gflops\":%.2f",
+                per_second((double)state.n_work, now), per_second(state.flop, now) / 1e9);
+    fputs("}\n", stderr);
 }
 
 static void terminal_line(const char *what, uint64_t done, uint64_t total, uint64_t n_reject,
                           uint64_t n_hit, double now)
 {
-    double rate = now > state.start_s ? (double)(done - state.first_done) / (now - state.start_s)
-                                      : 0;
+    double rate = per_second((double)(done - state.first_done), now);
+    double shown = state.n_work ? per_second((double)state.n_work, now) : rate;
     fprintf(stderr, "\r%s %" PRIu64, what, done);
     if (total) fprintf(stderr, "/%" PRIu64, total);
-    fprintf(stderr, "  %.0f/s", rate);
+    fprintf(stderr, "  %.*f/s", shown < 10, shown);
+    if (state.flop > 0) fprintf(stderr, "  %.0f GFLOP/s", per_second(state.flop, now) / 1e9);
     if (total > done && rate > 0) {
         uint64_t left = (uint64_t)((double)(total - done) / rate);
         fprintf(stderr, "  %" PRIu64 ":%02" PRIu64 " left", left / 60, left % 60);
@@ -73,11 +86,15 @@ static void on_progress(void *context, const char *what, uint64_t done, uint64_t
         state.start_s = now;
         state.first_done = done;
         state.last_s = 0;
+        state.n_work = 0;
+        state.flop = 0;
     }
+    state.seen_s = now;
+    state.seen_done = done;
     if (now - state.last_s < 1.0 / 6 && done != total) return;
     state.last_s = now;
     if (json)
-        json_line(what, done, total, n_reject, n_hit);
+        json_line(what, done, total, n_reject, n_hit, now);
     else
         terminal_line(what, done, total, n_reject, n_hit, now);
 }
@@ -98,6 +115,18 @@ static void on_curve(void *context, const char *json)
     fprintf(stderr, "%s\n", json);
 }
 
+/* What was there already goes by in no time: rate and time left are counted from the first work on. */
+static void on_work(void *context, uint64_t n, double flop)
+{
+    (void)context;
+    if (state.n_work == 0) {
+        state.start_s = state.seen_s;
+        state.first_done = state.seen_done;
+    }
+    state.n_work = n;
+    state.flop = flop;
+}
+
 static bool on_stopped(void *context)
 {
     (void)context;
@@ -106,7 +135,7 @@ static bool on_stopped(void *context)
 
 const struct report *progress_start(void)
 {
-    static const struct report report = {NULL, on_progress, on_warn, on_curve, on_stopped};
+    static const struct report report = {NULL, on_progress, on_warn, on_curve, on_stopped, on_work};
     signals_watch();
     signal(SIGPIPE, SIG_IGN);
     state.terminal = isatty(STDERR_FILENO) && strcmp(option_globals.progress, "none");

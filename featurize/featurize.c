@@ -119,8 +119,8 @@ static int run_tower(const char *cache, struct corpus *c, const struct featurize
     if (!ts) return ERR_NOMEM;
     int rc = tapsets_open(ts, cache, &o, id, calibrator, r->sets + r->n_sets, err);
     if (rc == 0 && !check_only) {
-        rc = id->is_text ? textpass_run(ts, c, &o, m, report, err)
-                         : imagepass_run(ts, c, &o, m, report, &r->n_skipped, err);
+        rc = id->is_text ? textpass_run(ts, c, &o, m, report, &r->texts, err)
+                         : imagepass_run(ts, c, &o, m, report, &r->pictures, &r->n_skipped, err);
         tower_unpack(id->is_text ? m->text : m->image); /* before the other tower's are made */
         finish_counts(ts, &o, m, r);
     }

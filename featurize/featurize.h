@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "featurize/effort.h"
 #include "featurize/shard.h"
 #include "featurize/view.h"
 #include "store/error.h"
@@ -81,6 +82,7 @@ struct featurize_result {
     size_t n_sets;
     uint64_t n_computed, n_hits; /* vectors, all sets together */
     uint64_t n_skipped;          /* pictures that cannot be decoded */
+    struct effort pictures, texts; /* of this run; in a dry run: of the first batch, with the time of all */
     char numerics[8];            /* "f32", "bf16" or "int8" as used; of the picture tower when the two differ */
 };
 

@@ -34,7 +34,10 @@ struct imagepass {
     const uint8_t *bytes[BATCH]; /* NULL: nothing to do, or not decodable */
     size_t n_bytes[BATCH];
     struct error error[BATCH];
-    uint64_t n_skipped;
+    uint64_t n_skipped,
+        n_passes;        /* n_passes: pictures of every view that a dry run would compute */
+    uint64_t n_pictures; /* of them, whatever the views */
+    struct effort *effort;
 };
 
 static int init(struct imagepass *p, struct error *err)
@@ -198,13 +201,18 @@ static int run_view(struct imagepass *p, uint32_t view, int n, struct error *err
     }
     if (n_run == 0) return 0;
     int rc = open_runner(p, err);
+    double since = effort_now();
     if (rc == 0)
         rc = runner_pictures(p->runner, &p->model->preprocess, n_run, p->packed, taps, n_taps, out,
                              err);
+    effort_add(p->effort, EFFORT_COMPUTE, &since);
     if (rc == 0) rc = weightfile_check(p->model->weights, err);
     for (int t = 0; t < n_taps && rc == 0; t++)
         rc = tapset_put(p->ts, which[t], view, n_run, number, (const uint8_t(*)[DIGEST_BYTES])key,
                         missing, out[t], err);
+    effort_add(p->effort, EFFORT_STORE, &since);
+    p->effort->n_inputs += (uint64_t)n_run;
+    p->effort->flop += n_run * effort_flop(&p->model->image->config, 0, taps, n_taps);
     return rc;
 }
 
@@ -212,10 +220,12 @@ static int run_view(struct imagepass *p, uint32_t view, int n, struct error *err
 static void count_missing(struct imagepass *p, int n)
 {
     for (uint32_t v = 0; v < p->o->n_views; v++)
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
+            uint64_t missing = p->missing[(size_t)v * (size_t)p->batch + (size_t)i];
+            p->n_passes += missing != 0;
             for (int k = 0; k < p->ts->n; k++)
-                p->ts->list[k].result->n_computed +=
-                    p->missing[(size_t)v * (size_t)p->batch + (size_t)i] >> k & 1;
+                p->ts->list[k].result->n_computed += missing >> k & 1;
+        }
 }
 
 /* A dry run looks at the first batch of view 0, once. What it cannot decode is not counted: the
@@ -223,11 +233,24 @@ static void count_missing(struct imagepass *p, int n)
 static int try_batch(struct imagepass *p, int n, struct error *err)
 {
     uint64_t n_skipped = p->n_skipped;
+    double since = effort_now();
     int rc = prepare_all(p, n, err);
+    effort_add(p->effort, EFFORT_PREPARE, &since);
     if (rc == 0) rc = run_view(p, 0, n, err);
     p->n_skipped = n_skipped;
     for (int k = 0; k < p->ts->n; k++) p->ts->list[k].result->n_skipped = 0;
     return rc;
+}
+
+/* After a dry run: a picture is prepared once, whatever its views, but goes through the tower in each. */
+static void foresee(struct imagepass *p)
+{
+    const struct effort *e = p->effort;
+    if (e->n_inputs == 0) return;
+    double of_picture = e->seconds[EFFORT_PREPARE],
+           of_pass = e->seconds[EFFORT_COMPUTE] + e->seconds[EFFORT_STORE];
+    p->effort->forecast_s = (of_picture * (double)p->n_pictures + of_pass * (double)p->n_passes) /
+                            (double)e->n_inputs;
 }
 
 /* Before anything is computed: a picture registered without its file has nothing to look at. */
@@ -263,32 +286,38 @@ static int stop(uint32_t done, uint32_t n_images, struct error *err)
 
 static int run_batches(struct imagepass *p, uint32_t n_images, struct error *err)
 {
+    report_progress(p->report, "featurize images", 0, n_images, 0, 0);
     for (uint32_t first = 0; first < n_images; first += (uint32_t)p->batch) {
         uint32_t end = n_images - first < (uint32_t)p->batch ? n_images
                                                              : first + (uint32_t)p->batch;
         if (report_stopped(p->report)) return stop(first, n_images, err);
+        double since = effort_now();
         int n = list_images(p, first, end, err);
         if (n < 0) return n;
         int n_work = find_missing(p, n, err), rc = 0;
         if (n_work < 0) return n_work;
         if (p->o->dry_run) {
             count_missing(p, n);
+            p->n_pictures += (uint64_t)n_work;
             if (n_work > 0 && !p->runner) rc = try_batch(p, n, err);
         } else if (n_work > 0) {
             rc = prepare_all(p, n, err);
+            effort_add(p->effort, EFFORT_PREPARE, &since);
             for (uint32_t v = 0; v < p->o->n_views && rc == 0; v++)
                 rc = v > 0 && report_stopped(p->report) ? stop(first, n_images, err)
                                                         : run_view(p, v, n, err);
         }
         if (rc < 0) return rc;
+        if (n_work > 0 && !p->o->dry_run)
+            report_work(p->report, p->effort->n_inputs, p->effort->flop);
         report_progress(p->report, "featurize images", end, n_images, p->n_skipped, hits(p->ts));
     }
     return 0;
 }
 
 int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
-                  struct model *m, const struct report *report, uint64_t *n_skipped,
-                  struct error *err)
+                  struct model *m, const struct report *report, struct effort *effort,
+                  uint64_t *n_skipped, struct error *err)
 {
     uint32_t n_images = shard_n(&o->shard, corpus_n_images(c));
     struct imagepass *p = memory_array(1, sizeof *p, MEMORY_MAX_SMALL, err);
@@ -298,9 +327,11 @@ int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_o
     p->o = o;
     p->model = m;
     p->report = report;
+    p->effort = effort;
     int rc = refuse_without_bytes(p, n_images, err);
     if (rc == 0) rc = init(p, err);
     if (rc == 0) rc = run_batches(p, n_images, err);
+    if (rc == 0 && o->dry_run) foresee(p);
     *n_skipped += p->n_skipped;
     release(p);
     return rc;

@@ -8,11 +8,12 @@
 #ifndef FEATURIZE_IMAGEPASS_H
 #define FEATURIZE_IMAGEPASS_H
 
+#include "featurize/effort.h"
 #include "featurize/tapset.h"
 #include "store/corpus.h"
 
 int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
-                  struct model *m, const struct report *report, uint64_t *n_skipped,
-                  struct error *err) MUST_CHECK;
+                  struct model *m, const struct report *report, struct effort *effort,
+                  uint64_t *n_skipped, struct error *err) MUST_CHECK;
 
 #endif

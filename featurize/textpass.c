@@ -24,6 +24,8 @@ struct textpass {
     const struct featurize_options *o;
     struct model *model;
     const struct report *report;
+    struct effort *effort;
+    uint64_t n_passes;     /* captions that a dry run would compute */
     struct runner *runner; /* made when something is missing */
     int max_tokens;
     uint8_t *wanted; // (n_captions) by language; NULL: all
@@ -126,13 +128,16 @@ static int open_runner(struct textpass *p, struct error *err)
 
 static int run_window(struct textpass *p, int n, struct error *err)
 {
+    double since = effort_now();
     int n_run = tokenise(p, n, err), n_taps = 0, which[RUNNER_MAX_TAPS];
     uint64_t any;
     struct tap taps[RUNNER_MAX_TAPS];
     float *out[RUNNER_MAX_TAPS];
     if (n_run <= 0) return n_run;
     int rc = order(p, n_run, &any, err);
+    effort_add(p->effort, EFFORT_PREPARE, &since);
     if (rc == 0) rc = open_runner(p, err);
+    since = effort_now();
     for (int k = 0; k < p->ts->n && rc == 0; k++) {
         if (!(any >> k & 1)) continue;
         taps[n_taps] = p->ts->list[k].tap;
@@ -140,10 +145,16 @@ static int run_window(struct textpass *p, int n, struct error *err)
         which[n_taps++] = k;
     }
     if (rc == 0) rc = runner_texts(p->runner, n_run, p->sorted, p->offsets, taps, n_taps, out, err);
+    effort_add(p->effort, EFFORT_COMPUTE, &since);
     if (rc == 0) rc = weightfile_check(p->model->weights, err);
     for (int t = 0; t < n_taps && rc == 0; t++)
         rc = tapset_put(p->ts, which[t], 0, n_run, p->number,
                         (const uint8_t(*)[DIGEST_BYTES])p->key, p->missing, out[t], err);
+    effort_add(p->effort, EFFORT_STORE, &since);
+    p->effort->n_inputs += (uint64_t)n_run;
+    for (int i = 0; i < n_run; i++)
+        p->effort->flop += effort_flop(&p->model->text->config, p->offsets[i + 1] - p->offsets[i],
+                                       taps, n_taps);
     return rc;
 }
 
@@ -164,6 +175,7 @@ static int thin_out(struct textpass *p, int n)
 static int run_windows(struct textpass *p, uint32_t n_captions, struct error *err)
 {
     uint32_t window = params_count(&p->model->text->params) > RUNNER_LARGE ? WINDOW / 4 : WINDOW;
+    report_progress(p->report, "featurize captions", 0, n_captions, 0, 0);
     for (uint32_t first = 0; first < n_captions; first += window) {
         uint32_t end = n_captions - first < window ? n_captions : first + window;
         if (report_stopped(p->report))
@@ -175,6 +187,7 @@ static int run_windows(struct textpass *p, uint32_t n_captions, struct error *er
         int rc = tapsets_missing(p->ts, 0, n, p->number, (const uint8_t(*)[DIGEST_BYTES])p->key,
                                  p->missing, p->has, err);
         uint64_t n_hits = 0;
+        for (int i = 0; i < n && rc == 0; i++) p->n_passes += p->missing[i] != 0;
         for (int k = 0; k < p->ts->n && rc == 0; k++) {
             struct featurize_set *result = p->ts->list[k].result;
             for (int i = 0; i < n && p->o->dry_run; i++)
@@ -184,13 +197,16 @@ static int run_windows(struct textpass *p, uint32_t n_captions, struct error *er
         if (rc == 0 && !p->o->dry_run) rc = run_window(p, n, err);
         if (rc == 0 && p->o->dry_run && !p->runner) rc = run_window(p, thin_out(p, n), err);
         if (rc < 0) return rc;
+        if (p->effort->n_inputs && !p->o->dry_run)
+            report_work(p->report, p->effort->n_inputs, p->effort->flop);
         report_progress(p->report, "featurize captions", end, n_captions, 0, n_hits);
     }
     return 0;
 }
 
 int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
-                 struct model *m, const struct report *report, struct error *err)
+                 struct model *m, const struct report *report, struct effort *effort,
+                 struct error *err)
 {
     struct textpass *p = memory_array(1, sizeof *p, MEMORY_MAX_SMALL, err);
     if (!p) return ERR_NOMEM;
@@ -199,9 +215,13 @@ int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_op
     p->o = o;
     p->model = m;
     p->report = report;
+    p->effort = effort;
     p->max_tokens = o->max_tokens > 0 ? o->max_tokens : m->max_tokens;
     int rc = o->n_languages ? route_captions(c, o->languages, o->n_languages, &p->wanted, err) : 0;
     if (rc == 0) rc = run_windows(p, shard_n(&o->shard, corpus_n_captions(c)), err);
+    if (rc == 0 && o->dry_run && effort->n_inputs)
+        effort->forecast_s = effort_total_s(effort) * (double)p->n_passes /
+                             (double)effort->n_inputs;
     runner_close(p->runner);
     for (int k = 0; k < ts->n; k++) memory_free(p->out[k]);
     memory_free(p->wanted);

@@ -8,10 +8,12 @@
 #ifndef FEATURIZE_TEXTPASS_H
 #define FEATURIZE_TEXTPASS_H
 
+#include "featurize/effort.h"
 #include "featurize/tapset.h"
 #include "store/corpus.h"
 
 int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
-                 struct model *m, const struct report *report, struct error *err) MUST_CHECK;
+                 struct model *m, const struct report *report, struct effort *effort,
+                 struct error *err) MUST_CHECK;
 
 #endif

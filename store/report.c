@@ -25,6 +25,11 @@ void report_curve(const struct report *r, const char *json)
     if (r && r->curve) r->curve(r->context, json);
 }
 
+void report_work(const struct report *r, uint64_t n, double flop)
+{
+    if (r && r->work) r->work(r->context, n, flop);
+}
+
 bool report_stopped(const struct report *r)
 {
     return r && r->stopped && r->stopped(r->context);

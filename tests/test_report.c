@@ -5,6 +5,7 @@
 
 struct heard {
     char what[40], warning[1300], curve[40];
+    double flop;
     uint64_t number[4];
 };
 
@@ -26,6 +27,12 @@ static void curve(void *context, const char *json)
     snprintf(((struct heard *)context)->curve, 40, "%s", json);
 }
 
+static void work(void *context, uint64_t n, double flop)
+{
+    ((struct heard *)context)->number[3] = n;
+    ((struct heard *)context)->flop = flop;
+}
+
 static bool stopped(void *context)
 {
     return ((struct heard *)context)->number[0] > 0;
@@ -39,6 +46,7 @@ TEST(nobody_need_listen)
         report_progress(both[i], "ingest", 1, 2, 3, 4);
         report_warn(both[i], "%s", "nobody hears this");
         report_curve(both[i], "{}");
+        report_work(both[i], 1, 2);
         CHECK(!report_stopped(both[i]));
     }
 }
@@ -46,7 +54,7 @@ TEST(nobody_need_listen)
 TEST(what_is_said_is_heard)
 {
     struct heard h = {0};
-    struct report r = {&h, progress, warn, curve, stopped};
+    struct report r = {&h, progress, warn, curve, stopped, work};
     CHECK(!report_stopped(&r));
     report_progress(&r, "ingest", 1, 2, 3, 4);
     CHECK_STR(h.what, "ingest");
@@ -56,6 +64,9 @@ TEST(what_is_said_is_heard)
     report_curve(&r, "{\"step\": 1}");
     CHECK_STR(h.curve, "{\"step\": 1}");
     CHECK(report_stopped(&r));
+    report_work(&r, 9, 1.5);
+    CHECK_EQ(h.number[3], 9);
+    CHECK(h.flop == 1.5);
 }
 
 TEST(a_long_warning_is_cut)
