@@ -5,69 +5,32 @@
  *
  * Texts: 32 of natural lengths (8 to 30 tokens), which we concatenate and a padding implementation
  * brings to 77 each. */
-#include "tests/bench.h"
-
-#include <cpuid.h>
-#include <immintrin.h>
 #include <omp.h>
 
 #include "featurize/calibration.h"
 #include "featurize/gemm.h"
 #include "featurize/runner.h"
 #include "store/memory.h"
+#include "tests/peak.h"
 #include "train/arch.h"
 #include "train/random.h"
 #include "train/student.h"
 
 enum { M = 788, N = 3072, K = 768, PRODUCTS = 8, PICTURES = 4, TEXTS = 32, BATCH = 64, DIM = 512 };
 #define GIGA(products) (2.0 * M * N * K * (products) / 1e9)
-#define PEAK_STEPS     4000000
 
 static struct bench_peer torch;
-
-/* Ten chains of fused multiply-adds, which no memory slows down. */
-__attribute__((target("avx512f"))) static float peak_512(void)
-{
-    __m512 c[10], a = _mm512_set1_ps(0.999F), b = _mm512_set1_ps(0.001F);
-    for (int k = 0; k < 10; k++) c[k] = _mm512_set1_ps((float)k);
-    for (int i = 0; i < PEAK_STEPS; i++)
-        for (int k = 0; k < 10; k++) c[k] = _mm512_fmadd_ps(c[k], a, b);
-    for (int k = 1; k < 10; k++) c[0] = _mm512_add_ps(c[0], c[k]);
-    return _mm512_reduce_add_ps(c[0]);
-}
-
-__attribute__((target("avx2,fma"))) static float peak_256(void)
-{
-    __m256 c[10], a = _mm256_set1_ps(0.999F), b = _mm256_set1_ps(0.001F);
-    for (int k = 0; k < 10; k++) c[k] = _mm256_set1_ps((float)k);
-    for (int i = 0; i < PEAK_STEPS; i++)
-        for (int k = 0; k < 10; k++) c[k] = _mm256_fmadd_ps(c[k], a, b);
-    for (int k = 1; k < 10; k++) c[0] = _mm256_add_ps(c[0], c[k]);
-    return _mm256_cvtss_f32(c[0]);
-}
 
 static bool has_512(void)
 {
     return __builtin_cpu_supports("avx512f");
 }
 
-static bool has_256(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-static bool has_amx_bf16(void)
-{
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & 1;
-}
-
 static double peak(void *ctx)
 {
     (void)ctx;
     double start = bench_cpu();
-    volatile float sink = has_512() ? peak_512() : peak_256();
-    (void)sink;
+    has_512() ? peak_run_f32_512() : peak_run_f32_256();
     return bench_cpu() - start;
 }
 
@@ -138,8 +101,9 @@ static void bench_product(bool bf16)
         add_torch(e + 1, GIGA(PRODUCTS), "gemm f32", "gemm bf16", NULL, NULL);
         e[3] = (struct bench_entry){.name = has_512() ? "limit: AVX-512 f32 multiply-adds"
                                                       : "limit: AVX2 f32 multiply-adds",
-                                    .work = 2.0 * 10 * (has_512() ? 16 : 8) * PEAK_STEPS / 1e9,
-                                    .run = has_512() || has_256() ? peak : NULL};
+                                    .work = 2.0 * PEAK_CHAINS * (has_512() ? 16 : 8) * PEAK_STEPS /
+                                            1e9,
+                                    .run = peak_f32() > 0 ? peak : NULL};
         bench_table("matrix product 788 x 768 by 3072 x 768, weights packed, one thread", "GFLOP/s",
                     e, 4, 5);
     }
@@ -309,7 +273,7 @@ int main(void)
     printf(
         "\nbf16 products are %s here; the goals against bf16 are set for CPUs with AMX, which this "
         "one %s\n",
-        bf16 ? "fast" : "not fast and are left out", has_amx_bf16() ? "has" : "lacks");
+        bf16 ? "fast" : "not fast and are left out", peak_has_amx_bf16() ? "has" : "lacks");
     bench_product(bf16);
     for (int numerics = 0; numerics <= bf16; numerics++) {
         bench_forward(false, (enum numerics)numerics);
