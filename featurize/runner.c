@@ -112,34 +112,49 @@ static void run_micro(const struct runner *r, const struct job *job, int micro, 
     }
 }
 
-/* Whether all threads gain by working on one micro-batch: they meet ten times a block, and few rows
- * wait for the weights to come from memory whoever multiplies them. */
-static bool is_worth_lending(const struct runner *r, const struct job *job, int micro)
+/* Tokens of inputs first to end of texts; of pictures, which are alike, their number. */
+static int64_t weight_of(const struct job *job, int first, int end)
 {
-    if (r->n_workers == 1) return false;
-    if (!job->offsets) return true;
-    return job->offsets[r->first[micro + 1]] - job->offsets[r->first[micro]] >= RUNNER_TOKENS / 2;
+    return job->offsets ? job->offsets[end] - job->offsets[first] : end - first;
 }
 
-/* The micro-batches from `first` on, fewer than there are workers: one after another, each by all.
- * A picture alone (`embed`) is one of them. */
+/* Cuts what is left over, fewer micro-batches than workers, anew: into one of about the same weight
+ * for each. Returns how many micro-batches are to be shared out; the rest, inputs fewer than
+ * workers, is for run_together: pictures, and long texts. Short ones gain nothing by that: threads
+ * meet ten times a block, and few rows wait for the weights to come from memory. */
+static int share_out(struct runner *r, const struct job *job)
+{
+    int rest = r->n_micro % r->n_workers, keep = r->n_micro - rest;
+    int first = r->first[keep], end = r->first[r->n_micro], n = end - first;
+    int64_t weight = weight_of(job, first, end);
+    bool is_long = !job->offsets || weight >= (int64_t)n * RUNNER_TOKENS / 2;
+    if (rest == 0 || (n < r->n_workers && is_long)) return keep;
+    int parts = n < r->n_workers ? n : r->n_workers, at = first;
+    for (int i = 1; i <= parts; i++) {
+        at++;
+        while (at < end - (parts - i) && weight_of(job, first, at) * parts < weight * i) at++;
+        r->first[keep + i] = at;
+    }
+    r->n_micro = keep + parts;
+    return r->n_micro;
+}
+
+/* The micro-batches from `first` on, one after another, each by all threads. A picture alone
+ * (`embed`) is one of them. */
 static void run_together(struct runner *r, const struct job *job, int first)
 {
     struct worker *w = &r->workers[0];
     struct exec *others[EXEC_MAX_TEAM];
     int n = 0;
     for (int i = 1; i < r->n_workers && n < EXEC_MAX_TEAM; i++) others[n++] = r->workers[i].exec;
-    for (int i = first; i < r->n_micro && w->rc == 0; i++) {
-        exec_lend(w->exec, others, is_worth_lending(r, job, i) ? n : 0);
-        run_micro(r, job, i, w);
-    }
+    exec_lend(w->exec, others, n);
+    for (int i = first; i < r->n_micro && w->rc == 0; i++) run_micro(r, job, i, w);
     exec_lend(w->exec, NULL, 0);
 }
 
 static int run(struct runner *r, const struct job *job, struct error *err)
 {
     struct worker *workers = r->workers;
-    int n_micro = r->n_micro;
     for (int k = 0; k < job->n_taps; k++)
         if (runner_width(r->tower, &job->taps[k]) == 0)
             return error_set(err, ERR_USAGE,
@@ -148,7 +163,7 @@ static int run(struct runner *r, const struct job *job, struct error *err)
         return error_set(err, ERR_USAGE, "%d taps of one tower: at most %d", job->n_taps,
                          RUNNER_MAX_TAPS);
     for (int i = 0; i < r->n_workers; i++) workers[i].rc = 0;
-    int shared_out = n_micro / r->n_workers * r->n_workers;
+    int shared_out = share_out(r, job);
 #pragma omp parallel for default(none) num_threads(r->n_workers) schedule(dynamic, 1)              \
     shared(r, job, workers, shared_out)
     for (int i = 0; i < shared_out; i++) {
@@ -168,7 +183,7 @@ int runner_pictures(struct runner *r, const struct preprocess *p, int n, const u
                     const struct tap *taps, int n_taps, float *const *out, struct error *err)
 {
     r->n_micro = (n + RUNNER_PICTURES - 1) / RUNNER_PICTURES;
-    int rc = memory_grow(&r->first, &r->first_capacity, (uint64_t)r->n_micro + 1, sizeof *r->first,
+    int rc = memory_grow(&r->first, &r->first_capacity, (uint64_t)n + 1, sizeof *r->first,
                          MEMORY_MAX_FILE, err);
     if (rc < 0) return rc;
     for (int i = 0; i <= r->n_micro; i++)

@@ -5,11 +5,10 @@
  *     runner_texts(r, n, ids, offsets, taps, n_taps, out, &err);
  *     runner_close(r);
  *
- * Micro-batches are shared out to the threads; of those left over, fewer than threads, each is done
- * by all threads together, so that one picture alone takes all cores. They are RUNNER_PICTURES
- * pictures, or texts in the order given up to RUNNER_TOKENS
- * tokens (at least one text), whatever the number of threads; a row's values depend on its own
- * input alone. All taps come from one forward pass. out[k] holds tap k of all inputs in their
+ * Micro-batches are RUNNER_PICTURES pictures, or texts in the order given up to RUNNER_TOKENS
+ * tokens (at least one text), shared out to the threads; what is left over is cut anew, evenly, and
+ * a picture alone is done by all threads together. A row's values depend on its own input alone,
+ * never on that. All taps come from one forward pass. out[k] holds tap k of all inputs in their
  * order: (n, runner_width(tower, &taps[k])); for a GRID tap a row is (grid * grid, width of the
  * block). TAP_HIDDEN has no fixed width and is refused.
  * Threading: one caller; parallel inside.
