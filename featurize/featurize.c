@@ -74,9 +74,9 @@ static int check_model(const struct featurize_options *o, const struct model *m,
     if ((parts & MODEL_IMAGE && !m->image) || (parts & MODEL_TEXT && !m->text))
         return error_set(err, ERR_USAGE, "%s has no %s tower, but a tap asks for it", o->teacher,
                          m->image ? "text" : "image");
-    if (parts & MODEL_TEXT && o->max_tokens > m->text->config.max_positions - 2)
+    if (parts & MODEL_TEXT && o->max_tokens > tower_max_tokens(&m->text->config))
         return error_set(err, ERR_USAGE, "max_tokens %d: this teacher takes at most %d",
-                         o->max_tokens, m->text->config.max_positions - 2);
+                         o->max_tokens, tower_max_tokens(&m->text->config));
     if (o->max_tokens < 0 || o->max_tokens == 1)
         return error_set(
             err, ERR_USAGE,

@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "featurize/family.h"
 #include "featurize/runner.h"
+#include "featurize/tokenizerfile.h"
 #include "featurize/towerload.h"
 #include "store/file.h"
 #include "store/memory.h"
 
-#define MAX_CONFIG_BYTES    ((size_t)16 << 20)
-#define MAX_TOKENIZER_BYTES ((uint64_t)256 << 20)
+#define MAX_CONFIG_BYTES ((size_t)16 << 20)
 
 static struct json *read_json(const char *dir, const char *name, struct error *err)
 {
@@ -29,8 +30,10 @@ static int code_of(const struct error *err)
 
 static int read_scale(struct model *m, struct error *err)
 {
+    const struct family *family = family_of_model(json_text(json_get(m->config, "model_type"), ""));
     const struct tensor *t = weightfile_find(m->weights, "logit_scale");
-    float log_scale = (float)json_number(json_get(m->config, "logit_scale_init_value"), 2.6592);
+    float log_scale = (float)json_number(json_get(m->config, "logit_scale_init_value"),
+                                         family ? family->logit_scale : 2.6592);
     if (t && t->n == 1) {
         int rc = tensor_f32(t, &log_scale, err);
         if (rc < 0) return rc;
@@ -64,51 +67,35 @@ static int open_image(struct model *m, bool mapped, struct error *err)
     return tower_load(&m->image, &c, m->weights, m->dir, mapped, err);
 }
 
-/* sentencepiece.bpe.model, and model_max_length of tokenizer_config.json when there is one. */
-static int open_tokenizer(struct model *m, struct error *err)
+/* What a folder's own texts are cut to: the position table, the family's context, and
+ * tokenizer_config.json, whichever is least. */
+static int open_tokenizer(struct model *m, const struct tower_config *c, struct error *err)
 {
-    struct json *j = NULL;
-    char *bytes = NULL, *path = file_join(m->dir, "sentencepiece.bpe.model", err);
-    char *config = file_join(m->dir, "tokenizer_config.json", err);
-    int rc = ERR_NOMEM;
-    size_t n;
-    if (!path || !config) goto done;
-    rc = file_read(path, MAX_TOKENIZER_BYTES, &bytes, &n, err);
-    if (rc == 0) rc = tokenizer_new(bytes, n, path, &m->tokenizer, err);
-    if (rc < 0) goto done;
-    if (file_exists(config)) {
-        j = json_read_file(config, MAX_CONFIG_BYTES, err);
-        if (!j) {
-            rc = code_of(err);
-            goto done;
-        }
-        double most = json_number(json_get(j, "model_max_length"), m->max_tokens);
-        if (most >= 2 && most < m->max_tokens) m->max_tokens = (int)most;
-    }
-done:
-    json_free(j);
-    memory_free(bytes);
-    memory_free(path);
-    memory_free(config);
-    return rc;
+    const struct family *f = m->is_student ? NULL : family_of_form(c->form);
+    m->max_tokens = tower_max_tokens(c);
+    if (f && f->context && f->context < m->max_tokens) m->max_tokens = f->context;
+    return tokenizerfile_read(m->dir, f ? f->tokenizer : tokenizerfile_kind(m->dir), &m->tokenizer,
+                              &m->max_tokens, err);
 }
 
 static int open_text(struct model *m, bool mapped, struct error *err)
 {
     struct tower_config c;
+    const void *bytes;
+    size_t n;
     int rc = tower_config_text(m->config, &c, err);
     if (rc < 0) {
         error_prefix(err, "%s/", m->dir);
         return rc;
     }
-    m->max_tokens = c.max_positions - 2;
-    rc = open_tokenizer(m, err);
+    rc = open_tokenizer(m, &c, err);
     if (rc < 0) return rc;
     if (tokenizer_vocab(m->tokenizer) > c.vocab)
         return error_set(err, ERR_DATA,
-                         "%s: sentencepiece.bpe.model has %d ids, config.json's vocab_size is %d: "
+                         "%s: %s has %d ids, config.json's vocab_size is %d: "
                          "they belong to different models",
-                         m->dir, tokenizer_vocab(m->tokenizer), c.vocab);
+                         m->dir, tokenizer_file(m->tokenizer, 0, &bytes, &n),
+                         tokenizer_vocab(m->tokenizer), c.vocab);
     return tower_load(&m->text, &c, m->weights, m->dir, mapped, err);
 }
 
@@ -141,12 +128,13 @@ int model_open(struct model **out, const char *dir, int parts, struct error *err
         goto done;
     }
     m->is_student = !strcmp(json_text(json_get(m->config, "model_type"), ""), "clipstill");
-    m->projection_dim = (int)json_int(json_get(m->config, "projection_dim"), 768);
     rc = weightfile_open(dir, &m->weights, err);
     if (rc == 0) rc = read_scale(m, err);
     parts = parts_of(m, parts);
     if (rc == 0 && parts & MODEL_IMAGE) rc = open_image(m, mapped, err);
     if (rc == 0 && parts & MODEL_TEXT) rc = open_text(m, mapped, err);
+    if (m->image || m->text)
+        m->projection_dim = (m->image ? m->image : m->text)->config.projection_dim;
     if (rc == 0 && !mapped) weightfile_close(m->weights), m->weights = NULL;
 done:
     if (rc < 0) model_free(m), m = NULL;
@@ -178,11 +166,8 @@ static bool ends_with(const char *s, const char *tail)
  * nobody looks at. */
 static bool counts(const char *name, bool is_text)
 {
-    const char *tower = is_text ? "text_model." : "vision_model.";
-    const char *head = is_text ? "text_projection." : "visual_projection.";
-    if (strncmp(name, tower, strlen(tower)) && strncmp(name, head, strlen(head))) return false;
-    return !ends_with(name, ".position_ids") && !strstr(name, ".pooler.") &&
-           !ends_with(name, ".num_batches_tracked");
+    return family_owns(name, is_text) && !ends_with(name, ".position_ids") &&
+           !strstr(name, ".pooler.") && !ends_with(name, ".num_batches_tracked");
 }
 
 int model_weights_digest(const char *dir, bool is_text, uint8_t digest[DIGEST_BYTES],

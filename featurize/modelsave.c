@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "featurize/safetensors.h"
+#include "featurize/tokenizerfile.h"
 #include "store/file.h"
 #include "store/memory.h"
 
@@ -44,25 +45,6 @@ static struct json *config_of(const struct model *m, const struct json *extra)
     if (m->text) json_set(j, "text_config", tower_config_json(&m->text->config));
     if (extra) json_set(j, "clipstill", json_clone(extra));
     return j;
-}
-
-static int write_tokenizer(const struct model *m, const char *dir, struct error *err)
-{
-    size_t n;
-    const void *bytes = tokenizer_model(m->tokenizer, &n);
-    int rc = write_bytes(dir, "sentencepiece.bpe.model", bytes, n, err);
-    if (rc < 0) return rc;
-    struct json *j = json_new_object();
-    json_set_string(j, "tokenizer_class", "XLMRobertaTokenizer");
-    json_set_int(j, "model_max_length", m->max_tokens);
-    json_set_string(j, "bos_token", "<s>");
-    json_set_string(j, "eos_token", "</s>");
-    json_set_string(j, "cls_token", "<s>");
-    json_set_string(j, "sep_token", "</s>");
-    json_set_string(j, "pad_token", "<pad>");
-    json_set_string(j, "unk_token", "<unk>");
-    json_set_string(j, "mask_token", "<mask>");
-    return write_json(dir, "tokenizer_config.json", j, err);
 }
 
 static size_t add_tensors(const struct tower *t, struct tensor *out)
@@ -124,7 +106,7 @@ int model_save(const struct model *m, const char *dir, const struct json *extra,
         struct preprocess p = preprocess_at_side(&m->preprocess, m->image->config.image_size);
         rc = write_json(dir, "preprocessor_config.json", preprocess_json(&p), err);
     }
-    if (rc == 0 && m->text) rc = write_tokenizer(m, dir, err);
+    if (rc == 0 && m->text) rc = tokenizerfile_write(dir, m->tokenizer, m->max_tokens, err);
     if (rc == 0) rc = write_weights(m, dir, err);
     return rc;
 }

@@ -29,6 +29,9 @@ struct value *op_add(struct exec *e, struct value *a, struct value *b);
 /* Multi-head attention inside each of n sequences; sequence s is rows offsets[s]..offsets[s+1]. q, k, v: (rows, D), heads divides D.
  * With operands in bf16 the products round the softmax to bf16, too, and y is for products alone. */
 struct value *op_attention(struct exec *e, struct value *q, struct value *k, struct value *v, int n, const int32_t *offsets, int heads);
+/* The same with each row looking at itself and the rows before it in its sequence; f32 products. */
+struct value *op_causal_attention(struct exec *e, struct value *q, struct value *k, struct value *v, int n, const int32_t *offsets,
+                                  int heads);
 /* y[i] = W[index[i]]. */
 struct value *op_embed(struct exec *e, int weight, int64_t n, const int32_t *index);
 /* y[i] = x[i] + W[index[i]]. n = x->rows */

@@ -70,6 +70,22 @@ struct value *pass_keep(struct pass *p, size_t mark, struct value *into, struct 
     return into;
 }
 
+int pass_check_texts(struct pass *p)
+{
+    const struct tower_config *c = &p->tower->config;
+    const struct tower_input *in = p->in;
+    int most = tower_max_tokens(c);
+    for (int s = 0; s < in->n; s++) {
+        int length = in->offsets[s + 1] - in->offsets[s];
+        if (in->offsets[0] != 0 || length < 1 || length > most) {
+            exec_fail(p->e, ERR_DATA, "text %d has %d tokens; this tower takes 1 to %d", s, length,
+                      most);
+            return ERR_DATA;
+        }
+    }
+    return 0;
+}
+
 int32_t *pass_uniform(struct pass *p, int n, int64_t rows)
 {
     int32_t *offsets = exec_alloc(p->e, ((size_t)n + 1) * sizeof *offsets);

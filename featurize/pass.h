@@ -53,6 +53,9 @@ void pass_taps(struct pass *p, int block, struct value *x, const struct pass_gri
 /* Fills out[] of every FINAL tap. */
 void pass_final(struct pass *p, struct value *y);
 
+/* ERR_DATA (and the exec fails) for an empty text or one longer than the position table. */
+int pass_check_texts(struct pass *p);
+
 /* Index arrays in the arena; NULL after a failure. */
 int32_t *pass_uniform(struct pass *p, int n, int64_t rows); /* 0, rows, 2 rows, ... // (n + 1) */
 int32_t *pass_sequence(struct pass *p, int64_t n);          /* 0, 1, 2, ... // (n) */

@@ -82,7 +82,7 @@ static int identity_as(struct check *c, const struct featureset_spec *spec, stru
     }
     *id = *known;
     int64_t max_tokens = json_int(json_get(f, "max_tokens"), 0);
-    if (is_text && max_tokens >= 2 && max_tokens <= c->model->text->config.max_positions - 2)
+    if (is_text && max_tokens >= 2 && max_tokens <= tower_max_tokens(&c->model->text->config))
         id->max_tokens = (int)max_tokens;
     if (is_text) return 0;
     view_plan_read(json_get(f, "view_plan"), &id->plan);

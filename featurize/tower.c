@@ -4,6 +4,8 @@
 #include "featurize/tower.h"
 
 #include "featurize/calibration.h"
+#include "featurize/cliptext.h"
+#include "featurize/family.h"
 #include "featurize/gemm.h"
 #include "featurize/layout.h"
 #include "featurize/mobilevit.h"
@@ -38,8 +40,9 @@ static int check_config(const struct tower_config *c, struct error *err)
     if (c->arch == ARCH_VIT && (c->patch < 1 || c->image_size < c->patch))
         return error_set(err, ERR_DATA, "a picture of %d pixels in patches of %d", c->image_size,
                          c->patch);
-    if (c->arch == ARCH_TEXT && (c->vocab < 4 || c->max_positions < c->pad_id + 2 ||
-                                 c->pad_id < 0 || c->head_dim < 1 || c->embed_dim < 0))
+    if (c->arch == ARCH_TEXT &&
+        (c->vocab < 4 || tower_max_tokens(c) < 1 || c->pad_id < 0 || c->embed_dim < 0 ||
+         (family_text(c->form)->hidden && c->head_dim < 1)))
         return error_set(err, ERR_DATA,
                          "a text tower of %d ids, %d positions, head %d cannot be built", c->vocab,
                          c->max_positions, c->head_dim);
@@ -56,7 +59,12 @@ struct tower *tower_plan(const struct tower_config *config, struct error *err)
     switch (config->arch) {
     case ARCH_VIT: vit_layout(&l); break;
     case ARCH_MOBILEVIT: mobilevit_layout(&l); break;
-    case ARCH_TEXT: xlmr_layout(&l); break;
+    case ARCH_TEXT:
+        if (family_text(config->form)->is_causal)
+            cliptext_layout(&l);
+        else
+            xlmr_layout(&l);
+        break;
     }
     if (l.rc >= 0) return t;
     tower_free(t);
@@ -114,6 +122,16 @@ int tower_n_blocks(const struct tower_config *c)
     return c->arch == ARCH_MOBILEVIT ? MOBILEVIT_BLOCKS : c->layers;
 }
 
+int tower_first_position(const struct tower_config *c)
+{
+    return family_text(c->form)->pad_shifts ? c->pad_id + 1 : 0;
+}
+
+int tower_max_tokens(const struct tower_config *c)
+{
+    return c->max_positions - tower_first_position(c);
+}
+
 int tower_tap_width(const struct tower_config *c, const struct tap *tap)
 {
     if (tap->kind == TAP_FINAL) return c->projection_dim;
@@ -169,7 +187,12 @@ int tower_forward(const struct tower *t, struct exec *e, const struct tower_inpu
     switch (t->config.arch) {
     case ARCH_VIT: vit_forward(&p); break;
     case ARCH_MOBILEVIT: mobilevit_forward(&p); break;
-    case ARCH_TEXT: xlmr_forward(&p); break;
+    case ARCH_TEXT:
+        if (family_text(t->config.form)->is_causal)
+            cliptext_forward(&p);
+        else
+            xlmr_forward(&p);
+        break;
     }
     return exec_failed(e, err);
 }

@@ -4,8 +4,10 @@
  *                 visual_projection.weight
  * ARCH_MOBILEVIT  MobileViT xxs/xs/s (Mehta & Rastegari 2022, arXiv 2110.02178), Hugging Face names
  *                 below vision_model.*
- * ARCH_TEXT       XLM-R (post-LN) with AltCLIP's head, names text_model.* + text_projection.weight;
- *                 optionally a factorised embedding
+ * ARCH_TEXT       a text encoder in one of the forms of featurize/family.h: XLM-R (post-LN) with
+ *                 AltCLIP's head, names text_model.* + text_projection.weight; BERT as Chinese-CLIP
+ *                 has it; XLM-R with M-CLIP's head; CLIP's causal pre-LN transformer; optionally
+ *                 with a factorised embedding
  *
  *     struct tower *t = tower_new(&config, &err);            // table and zeroed weights
  *     tower_randomise(t, seed)                               // or featurize/towerload.h
@@ -25,7 +27,8 @@
 #include "store/json.h"
 
 enum tower_arch { ARCH_VIT, ARCH_MOBILEVIT, ARCH_TEXT };
-enum tower_pooling { POOL_CLS, POOL_MEAN };
+enum tower_pooling { POOL_CLS, POOL_MEAN, POOL_END }; /* END: the first row of the highest id */
+enum tower_text { TEXT_ALTCLIP, TEXT_CHINESE_CLIP, TEXT_MCLIP, TEXT_CLIP };
 
 struct tower_config {
     enum tower_arch arch;
@@ -34,7 +37,9 @@ struct tower_config {
     float eps;
     int projection_dim;
     int image_size, patch;         /* VIT; MOBILEVIT image_size */
-    int vocab, max_positions;      /* TEXT: ids, rows of the position table (tokens = max_positions - 2) */
+    enum tower_text form;          /* TEXT: names of tensors and parts; featurize/family.h */
+    int vocab, max_positions;      /* TEXT: ids, rows of the position table (see tower_max_tokens) */
+    int n_types;                   /* TEXT: rows of the token type table, of which the first is used; 0: 1 */
     int pad_id, bos_id, eos_id;    /* TEXT */
     /* TEXT: project_dim of `transformation`; equals projection_dim in AltCLIP */
     int head_dim;
@@ -89,6 +94,9 @@ int tower_forward(const struct tower *t, struct exec *e, const struct tower_inpu
                   const struct tap *taps, int n_taps, struct value **out,
                   struct error *err) MUST_CHECK;
 int tower_n_blocks(const struct tower_config *c);
+/* TEXT: row of the position table for a text's first token, and how many tokens a text may have. */
+int tower_first_position(const struct tower_config *c);
+int tower_max_tokens(const struct tower_config *c);
 /* Columns of a tap, e.g. the width of MobileViT's layer 3. */
 int tower_tap_width(const struct tower_config *c, const struct tap *tap);
 /* "image.final", "image.block2@4x4", "text.block3.mean", "text.block3.hidden": is_text tells the

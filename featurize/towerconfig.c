@@ -1,10 +1,10 @@
 /* Hugging Face's config.json <-> struct tower_config.
  *
- * A teacher has model_type "altclip"; a student "clipstill", of the same shape with more choice:
- * vision_config.model_type "mobilevit", text_config.embedding_size (a factorised embedding) and
- * pooler_fn "mean". Absent and null keys take the defaults of AltCLIPVisionConfig,
- * AltCLIPTextConfig, AltCLIPConfig and MobileViTConfig, which are those of small models: a
- * ViT-B/32, not the ViT-L/14 of the published teacher. What a tower cannot do exactly (another
+ * A teacher has the model_type of a family (featurize/family.h); a student "clipstill", of the same
+ * shape with more choice: vision_config.model_type "mobilevit", text_config.embedding_size (a
+ * factorised embedding) and pooler_fn "mean", text_config.model_type names its form. Absent and null
+ * keys take the defaults of the family's Hugging Face classes and of MobileViTConfig, which are those
+ * of small models: a ViT-B/32, not the ViT-L/14 of the published AltCLIP. What a tower cannot do exactly (another
  * activation, type embeddings, relative positions) is refused by name, never approximated.
  */
 #include "featurize/tower.h"
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "featurize/family.h"
 #include "featurize/mobilevit.h"
 #include "featurize/tokenizer.h"
 #include "store/memory.h"
@@ -95,13 +96,13 @@ static enum act activation(struct reader *r, const char *otherwise)
 }
 
 static void transformer(struct reader *r, struct tower_config *c, int width, int layers, int heads,
-                        int mlp)
+                        int mlp, float eps)
 {
     c->width = whole(r, "hidden_size", width, 1, MAX_WIDTH);
     c->layers = whole(r, "num_hidden_layers", layers, 1, MAX_LAYERS);
     c->heads = whole(r, "num_attention_heads", heads, 1, MAX_WIDTH);
     c->mlp = whole(r, "intermediate_size", mlp, 1, 4 * MAX_WIDTH);
-    c->eps = real(r, "layer_norm_eps", 1e-5, 1e-12, 0.1);
+    c->eps = real(r, "layer_norm_eps", (double)eps, 1e-13, 0.1);
     char expected[80];
     snprintf(expected, sizeof expected, "a divisor of hidden_size, %d", c->width);
     if (r->rc == 0 && c->width % c->heads) refuse(r, "num_attention_heads", expected);
@@ -153,7 +154,7 @@ static void mobilevit(struct reader *r, struct tower_config *c)
 static void vit(struct reader *r, struct tower_config *c)
 {
     c->arch = ARCH_VIT;
-    transformer(r, c, 768, 12, 12, 3072);
+    transformer(r, c, 768, 12, 12, 3072, 1e-5f);
     c->act = activation(r, "quick_gelu");
     c->image_size = whole(r, "image_size", 224, 1, MAX_IMAGE_SIZE);
     c->patch = whole(r, "patch_size", 32, 1, MAX_IMAGE_SIZE);
@@ -162,64 +163,121 @@ static void vit(struct reader *r, struct tower_config *c)
     if (r->rc == 0 && c->patch > c->image_size) refuse(r, "patch_size", expected);
 }
 
-static void text(struct reader *r, struct tower_config *c, bool is_student)
+/* What AltCLIP's form has and the others have not. */
+static void altclip_text(struct reader *r, struct tower_config *c)
 {
-    c->arch = ARCH_TEXT;
-    transformer(r, c, 1024, 24, 16, 4096);
-    c->act = activation(r, "gelu");
-    c->vocab = whole(r, "vocab_size", 250002, 4, MAX_VOCAB);
-    c->max_positions = whole(r, "max_position_embeddings", 514, 4, MAX_POSITIONS);
-    c->head_dim = whole(r, "project_dim", 768, 1, MAX_WIDTH);
-    c->pad_id = TOKEN_PAD;
-    c->bos_id = TOKEN_BOS;
-    c->eos_id = TOKEN_EOS;
+    c->head_dim = whole(r, "project_dim", c->head_dim, 1, MAX_WIDTH);
     fixed(r, "pad_token_id", TOKEN_PAD, "XLM-R's <pad>");
     fixed(r, "bos_token_id", TOKEN_BOS, "XLM-R's <s>");
     fixed(r, "eos_token_id", TOKEN_EOS, "XLM-R's </s>");
     fixed(r, "type_vocab_size", 1, "no segments");
-    if (strcmp(word(r, "position_embedding_type", "absolute"), "absolute"))
-        refuse(r, "position_embedding_type", "\"absolute\"");
     const char *pooler = word(r, "pooler_fn", "cls");
     c->pooling = !strcmp(pooler, "mean") ? POOL_MEAN : POOL_CLS;
     if (strcmp(pooler, "cls") && strcmp(pooler, "mean"))
         refuse(r, "pooler_fn", "\"cls\" or \"mean\"");
+}
+
+static void text(struct reader *r, struct tower_config *c, const struct family *f, bool is_student)
+{
+    const struct tower_config *d = &f->text;
+    c->arch = ARCH_TEXT;
+    c->form = f->form;
+    transformer(r, c, d->width, d->layers, d->heads, d->mlp, d->eps);
+    c->act = activation(r, act_name(d->act));
+    c->vocab = whole(r, "vocab_size", d->vocab, 4, MAX_VOCAB);
+    c->max_positions = whole(r, "max_position_embeddings", d->max_positions, 4, MAX_POSITIONS);
+    c->head_dim = d->head_dim;
+    c->pad_id = d->pad_id;
+    c->bos_id = d->bos_id;
+    c->eos_id = d->eos_id;
+    c->pooling = d->pooling;
+    c->n_types = family_text(f->form)->is_causal ? 1
+                                                 : whole(r, "type_vocab_size", d->n_types, 1, 64);
+    if (strcmp(word(r, "position_embedding_type", "absolute"), "absolute"))
+        refuse(r, "position_embedding_type", "\"absolute\"");
+    if (f->form == TEXT_ALTCLIP) altclip_text(r, c);
     c->embed_dim = is_student ? whole(r, "embedding_size", 0, 0, MAX_WIDTH) : 0;
     if (c->embed_dim == c->width) c->embed_dim = 0;
 }
 
-/* Checks the top of the file and opens the section `key`; the rc of *r tells. */
-static bool open_section(const struct json *config, const char *key, const char *name,
-                         struct reader *r, struct tower_config *c, struct error *err)
+/* The layers of M-CLIP's modelBase; its config.json names the model and holds no sizes. */
+static const struct family *mclip_base(struct reader *top, struct family *room)
+{
+    const char *base = word(top, "modelBase", "xlm-roberta-large");
+    const char *slash = strrchr(base, '/');
+    if (slash) base = slash + 1;
+    *room = *family_of_form(TEXT_MCLIP);
+    if (!strcmp(base, "xlm-roberta-base")) {
+        room->text.width = 768;
+        room->text.layers = room->text.heads = 12;
+        room->text.mlp = 3072;
+    } else if (strcmp(base, "xlm-roberta-large") &&
+               json_is_null(json_get(top->object, "hidden_size"))) {
+        refuse(top, "modelBase",
+               "\"xlm-roberta-large\" or \"xlm-roberta-base\" (or another XLM-R with "
+               "hidden_size and the other sizes beside it)");
+    }
+    room->text.width = whole(top, "transformerDimensions", room->text.width, 1, MAX_WIDTH);
+    return room;
+}
+
+/* A section KEY; where KEY_dict stands beside it, that is what Hugging Face's classes take. */
+static const struct json *find_section(const struct json *config, const char *key)
+{
+    char name[40];
+    snprintf(name, sizeof name, "%s_dict", key);
+    const struct json *other = json_get(config, name);
+    return json_is_object(other) ? other : json_get(config, key);
+}
+
+/* Checks the top of the file and opens the section `key`; the rc of *r tells. *f: the teacher's
+ * family, NULL for a student. */
+static void open_section(const struct json *config, const char *key, const char *name,
+                         struct reader *r, struct tower_config *c, const struct family **f,
+                         struct error *err)
 {
     *c = (struct tower_config){0};
     struct reader top = {.object = config, .name = "", .err = err};
     const char *type = word(&top, "model_type", "");
     bool is_student = !strcmp(type, "clipstill");
-    if (!is_student && strcmp(type, "altclip"))
-        refuse(&top, "model_type", "\"altclip\" (a teacher) or \"clipstill\" (a student)");
-    c->projection_dim = whole(&top, "projection_dim", 768, 1, MAX_WIDTH);
-    const struct json *section = json_get(config, key);
+    char expected[200];
+    *f = family_of_model(type);
+    snprintf(expected, sizeof expected, "%s (teachers) or \"clipstill\" (a student)",
+             family_names());
+    if (!is_student && !*f) refuse(&top, "model_type", expected);
+    const char *dim = *f && !(*f)->has_image ? "numDims" : "projection_dim";
+    c->projection_dim = whole(&top, dim, *f ? (*f)->projection_dim : 768, 1, MAX_WIDTH);
+    const struct json *section = find_section(config, key);
     if (json_is_null(section) ? is_student : !json_is_object(section))
         refuse(&top, key, "an object: the folder has no such tower");
     *r = (struct reader){.object = section, .name = name, .rc = top.rc, .err = err};
-    return is_student;
 }
 
 int tower_config_image(const struct json *config, struct tower_config *out, struct error *err)
 {
     struct tower_config c;
     struct reader r;
-    bool is_student = open_section(config, "vision_config", "vision_config.", &r, &c, err);
+    const struct family *f;
+    open_section(config, "vision_config", "vision_config.", &r, &c, &f, err);
     if (r.rc < 0) return r.rc;
+    if (f && !f->has_image)
+        return error_set(
+            err, ERR_USAGE,
+            "config.json: a model of type %s has a text tower alone: ask for text taps, "
+            "and take pictures' features from the CLIP it was trained for",
+            f->model_type);
     const char *type = word(&r, "model_type", "clip_vision_model");
     fixed(&r, "num_channels", 3, "RGB");
-    if (is_student && !strcmp(type, "mobilevit"))
+    if (!f && !strcmp(type, "mobilevit"))
         mobilevit(&r, &c);
-    else if (!strcmp(type, "clip_vision_model") || !strcmp(type, "altclip_vision_model"))
+    else if (!strcmp(type, "clip_vision_model") || !strcmp(type, "altclip_vision_model") ||
+             !strcmp(type, "chinese_clip_vision_model"))
         vit(&r, &c);
     else
-        refuse(&r, "model_type",
-               is_student ? "\"clip_vision_model\" or \"mobilevit\"" : "\"altclip_vision_model\"");
+        refuse(
+            &r, "model_type",
+            f ? "\"altclip_vision_model\", \"chinese_clip_vision_model\" or \"clip_vision_model\""
+              : "\"clip_vision_model\" or \"mobilevit\"");
     if (r.rc == 0) *out = c;
     return r.rc;
 }
@@ -228,9 +286,20 @@ int tower_config_text(const struct json *config, struct tower_config *out, struc
 {
     struct tower_config c;
     struct reader r;
-    bool is_student = open_section(config, "text_config", "text_config.", &r, &c, err);
+    const struct family *f;
+    struct family base;
+    open_section(config, "text_config", "text_config.", &r, &c, &f, err);
     if (r.rc < 0) return r.rc;
-    text(&r, &c, is_student);
+    bool is_student = !f;
+    if (is_student) {
+        f = family_of_text(word(&r, "model_type", "altclip_text_model"));
+        if (!f) refuse(&r, "model_type", "the type of a text tower that clipstill writes");
+    } else if (f->form == TEXT_MCLIP) {
+        if (json_is_null(r.object)) r = (struct reader){.object = config, .name = "", .err = err};
+        f = mclip_base(&(struct reader){.object = config, .name = "", .err = err}, &base);
+        if (err && err->code < 0) return err->code;
+    }
+    if (r.rc == 0) text(&r, &c, f, is_student);
     if (r.rc == 0) *out = c;
     return r.rc;
 }
@@ -276,13 +345,14 @@ static void write_vit(struct json *j, const struct tower_config *c)
 
 static void write_text(struct json *j, const struct tower_config *c)
 {
-    json_set_string(j, "model_type", "altclip_text_model");
+    json_set_string(j, "model_type", family_text(c->form)->model_type);
     write_transformer(j, c);
     json_set_int(j, "vocab_size", c->vocab);
     json_set_int(j, "max_position_embeddings", c->max_positions);
-    json_set_int(j, "type_vocab_size", 1);
-    json_set_int(j, "project_dim", c->head_dim);
+    json_set_int(j, "type_vocab_size", c->n_types ? c->n_types : 1);
+    if (c->form == TEXT_ALTCLIP) json_set_int(j, "project_dim", c->head_dim);
     if (c->embed_dim) json_set_int(j, "embedding_size", c->embed_dim);
+    if (c->form != TEXT_ALTCLIP) return;
     json_set_string(j, "pooler_fn", c->pooling == POOL_MEAN ? "mean" : "cls");
     json_set_int(j, "pad_token_id", c->pad_id);
     json_set_int(j, "bos_token_id", c->bos_id);

@@ -1,5 +1,7 @@
 /* XLM-R (Conneau et al. 2020, arXiv 1911.02116) with AltCLIP's head, as Hugging Face's
- * AltCLIPTextModel computes it: post-LN, bidirectional.
+ * AltCLIPTextModel computes it: post-LN, bidirectional. Other forms (featurize/family.h) are BERT as
+ * in Chinese-CLIP, whose head is y = text_projection(x[[CLS]]) with positions from 0, and M-CLIP,
+ * y = LinearTransformation(mean over tokens of x).
  *
  *     x = LayerNorm(word[id] + token_type[0] + position[pos])
  *     x = LN(x + attention(x));  x = LN(x + W2 act(W1 x))                   a block
@@ -17,61 +19,48 @@
  */
 #include "featurize/xlmr.h"
 
-#define ROBERTA "text_model.roberta."
+#include "featurize/family.h"
 
 void xlmr_layout(struct layout *l)
 {
     const struct tower_config *c = &l->tower->config;
+    const struct family_text *f = family_text(c->form);
+    const char *in = f->prefix;
     int64_t d = c->width, word = c->embed_dim ? c->embed_dim : d;
-    layout_tensor(l, PARAM_NO_DECAY, 2, (int64_t[]){c->vocab, word},
-                  ROBERTA "embeddings.word_embeddings.weight");
+    layout_tensor(l, PARAM_NO_DECAY, 2, (int64_t[]){c->vocab, word}, "%s%s", in, f->word);
     if (c->embed_dim)
-        layout_linear(l, d, word, true, ROBERTA "embeddings.embedding_hidden_mapping_in");
-    layout_tensor(l, PARAM_NO_DECAY, 2, (int64_t[]){1, d},
-                  ROBERTA "embeddings.token_type_embeddings.weight");
+        layout_linear(l, d, word, true, "%sembeddings.embedding_hidden_mapping_in", in);
+    layout_tensor(l, PARAM_NO_DECAY, 2, (int64_t[]){c->n_types ? c->n_types : 1, d},
+                  "%sembeddings.token_type_embeddings.weight", in);
     layout_tensor(l, PARAM_NO_DECAY, 2, (int64_t[]){c->max_positions, d},
-                  ROBERTA "embeddings.position_embeddings.weight");
-    layout_norm(l, d, ROBERTA "embeddings.LayerNorm");
+                  "%sembeddings.position_embeddings.weight", in);
+    layout_norm(l, d, "%sembeddings.LayerNorm", in);
     for (int i = 0; i < c->layers; i++) {
-        layout_linear(l, d, d, true, ROBERTA "encoder.layer.%d.attention.self.query", i);
-        layout_linear(l, d, d, true, ROBERTA "encoder.layer.%d.attention.self.key", i);
-        layout_linear(l, d, d, true, ROBERTA "encoder.layer.%d.attention.self.value", i);
-        layout_linear(l, d, d, true, ROBERTA "encoder.layer.%d.attention.output.dense", i);
-        layout_norm(l, d, ROBERTA "encoder.layer.%d.attention.output.LayerNorm", i);
-        layout_linear(l, c->mlp, d, true, ROBERTA "encoder.layer.%d.intermediate.dense", i);
-        layout_linear(l, d, c->mlp, true, ROBERTA "encoder.layer.%d.output.dense", i);
-        layout_norm(l, d, ROBERTA "encoder.layer.%d.output.LayerNorm", i);
+        layout_linear(l, d, d, true, "%sencoder.layer.%d.attention.self.query", in, i);
+        layout_linear(l, d, d, true, "%sencoder.layer.%d.attention.self.key", in, i);
+        layout_linear(l, d, d, true, "%sencoder.layer.%d.attention.self.value", in, i);
+        layout_linear(l, d, d, true, "%sencoder.layer.%d.attention.output.dense", in, i);
+        layout_norm(l, d, "%sencoder.layer.%d.attention.output.LayerNorm", in, i);
+        layout_linear(l, c->mlp, d, true, "%sencoder.layer.%d.intermediate.dense", in, i);
+        layout_linear(l, d, c->mlp, true, "%sencoder.layer.%d.output.dense", in, i);
+        layout_norm(l, d, "%sencoder.layer.%d.output.LayerNorm", in, i);
     }
-    layout_norm(l, d, "text_model.pre_LN");
-    layout_linear(l, c->head_dim, d, true, "text_model.transformation");
-    layout_linear(l, c->projection_dim, c->head_dim, false, "text_projection");
-}
-
-static int check_input(struct pass *p)
-{
-    const struct tower_config *c = &p->tower->config;
-    const struct tower_input *in = p->in;
-    int most = c->max_positions - c->pad_id - 1;
-    for (int s = 0; s < in->n; s++) {
-        int length = in->offsets[s + 1] - in->offsets[s];
-        if (in->offsets[0] != 0 || length < 1 || length > most) {
-            exec_fail(p->e, ERR_DATA, "text %d has %d tokens; this tower takes 1 to %d", s, length,
-                      most);
-            return ERR_DATA;
-        }
-    }
-    return 0;
+    if (f->norm) layout_norm(l, d, "%s", f->norm);
+    if (f->hidden) layout_linear(l, c->head_dim, d, true, "%s", f->hidden);
+    layout_linear(l, c->projection_dim, f->hidden ? c->head_dim : d, f->projection_bias, "%s",
+                  f->projection);
 }
 
 /* Hugging Face's create_position_ids_from_input_ids. */
 static int32_t *positions(struct pass *p)
 {
     const struct tower_input *in = p->in;
-    int pad = p->tower->config.pad_id;
+    const struct tower_config *c = &p->tower->config;
+    int first = tower_first_position(c), pad = first ? c->pad_id : -1;
     int32_t *pos = exec_alloc(p->e, (size_t)in->offsets[in->n] * sizeof *pos);
     if (!pos) return NULL;
     for (int s = 0; s < in->n; s++) {
-        int32_t next = pad + 1;
+        int32_t next = first;
         for (int i = in->offsets[s]; i < in->offsets[s + 1]; i++)
             pos[i] = in->ids[i] == pad ? pad : next++;
     }
@@ -104,22 +93,24 @@ static struct value *block(struct pass *p, struct value *x)
 static struct value *head(struct pass *p, struct value *x)
 {
     const struct tower_input *in = p->in;
-    struct value *y;
+    const struct family_text *f = family_text(p->tower->config.form);
+    struct value *y = x;
     if (p->tower->config.pooling == POOL_CLS) {
-        y = pass_norm(p, op_gather(p->e, x, in->n, in->offsets)); /* the rows of <s> */
+        y = op_gather(p->e, x, in->n, in->offsets); /* the rows of <s> */
+        if (f->norm) y = pass_norm(p, y);
     } else {
-        y = pass_norm(p, x);
+        if (f->norm) y = pass_norm(p, x);
         int32_t *all = pass_sequence(p, in->offsets[in->n]);
         if (!all) return NULL;
         y = op_pool(p->e, y, in->n, in->offsets, all);
     }
-    y = pass_linear(p, y, true);     // (n, head_dim)
-    return pass_linear(p, y, false); // (n, projection_dim)
+    if (f->hidden) y = pass_linear(p, y, true);   // (n, head_dim)
+    return pass_linear(p, y, f->projection_bias); // (n, projection_dim)
 }
 
 void xlmr_forward(struct pass *p)
 {
-    if (check_input(p) < 0) return;
+    if (pass_check_texts(p) < 0) return;
     struct pass_grid grid = {.offsets = p->in->offsets};
     size_t mark = exec_mark(p->e);
     struct value *x = pass_keep(p, mark, NULL, embed(p));

@@ -211,7 +211,7 @@ static void refused(bool is_text, const char *json, const char *key, const char 
 TEST(nonsense_is_refused)
 {
     refused(false, "{}", "model_type", "absent", "\"altclip\"");
-    refused(false, "{\"model_type\":\"clip\"}", "model_type", "\"clip\"", "\"clipstill\"");
+    refused(false, "{\"model_type\":\"clap\"}", "model_type", "\"clap\"", "\"clipstill\"");
     refused(false, "{\"model_type\":7}", "model_type", "7", "a string");
     refused(true, TEACHER("\"projection_dim\":0"), "projection_dim", "is 0", "from 1 to 16384");
     refused(true, TEACHER("\"text_config\":[1]"), "text_config", "[1]", "an object");

@@ -35,7 +35,7 @@ static void apply_preset(const struct preset *p, struct tower_config *c)
     c->mlp = 4 * p->width;
     if (p->is_text) {
         c->embed_dim = p->embed;
-        c->max_positions = p->tokens + 2;
+        c->max_positions = p->tokens + tower_first_position(c);
     } else {
         c->patch = p->patch;
         c->image_size = p->size;
@@ -83,7 +83,7 @@ struct key {
 static int read_key(const char *spec, const char *key, const char *value, bool is_text,
                     struct tower_config *c, struct error *err)
 {
-    int tokens = c->max_positions - 2;
+    int tokens = tower_max_tokens(c);
     const struct key image[] = {{"width", &c->width, 8, 8192}, {"layers", &c->layers, 1, 96},
                                 {"heads", &c->heads, 1, 128},  {"mlp", &c->mlp, 8, 32768},
                                 {"patch", &c->patch, 1, 64},   {"size", &c->image_size, 16, 1024}};
@@ -100,6 +100,11 @@ static int read_key(const char *spec, const char *key, const char *value, bool i
         if (strcmp(value, "mean") && strcmp(value, "cls"))
             return error_set(err, ERR_USAGE, "\"%s\": pooling=%s is neither mean nor cls", spec,
                              value);
+        if (c->pooling == POOL_END)
+            return error_set(err, ERR_USAGE,
+                             "\"%s\": a causal text tower pools its end token, pooling cannot be "
+                             "chosen",
+                             spec);
         c->pooling = strcmp(value, "cls") ? POOL_MEAN : POOL_CLS;
         return 0;
     }
@@ -107,7 +112,7 @@ static int read_key(const char *spec, const char *key, const char *value, bool i
         const struct key *k = is_text ? &text[i] : &image[i];
         if (strcmp(k->name, key) || (c->arch == ARCH_MOBILEVIT && strcmp(key, "size"))) continue;
         int rc = read_int(spec, key, value, k->low, k->high, k->at, err);
-        if (rc == 0 && is_text) c->max_positions = tokens + 2;
+        if (rc == 0 && is_text) c->max_positions = tokens + tower_first_position(c);
         return rc;
     }
     return error_set(err, ERR_USAGE, "\"%s\": unknown key \"%s\"; " GRAMMAR, spec, key);
@@ -205,6 +210,9 @@ void arch_name(const struct tower_config *c, char *text, size_t size)
     else
         snprintf(text, size,
                  "text:width=%d,layers=%d,heads=%d,mlp=%d,embed=%d,tokens=%d,pooling=%s,act=%s",
-                 c->width, c->layers, c->heads, c->mlp, c->embed_dim, c->max_positions - 2,
-                 c->pooling == POOL_CLS ? "cls" : "mean", act_name(c->act));
+                 c->width, c->layers, c->heads, c->mlp, c->embed_dim, tower_max_tokens(c),
+                 c->pooling == POOL_CLS   ? "cls"
+                 : c->pooling == POOL_END ? "end"
+                                          : "mean",
+                 act_name(c->act));
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "featurize/family.h"
 #include "store/memory.h"
 #include "train/random.h"
 
@@ -154,11 +155,12 @@ done:
 static int factorise(struct tower *student, const struct tower *teacher, const int32_t *old_of_new,
                      uint64_t seed, struct error *err)
 {
-    static const char word[] = "text_model.roberta.embeddings.word_embeddings.weight";
-    static const char mapping[] =
-        "text_model.roberta.embeddings.embedding_hidden_mapping_in.weight";
-    static const char bias[] = "text_model.roberta.embeddings.embedding_hidden_mapping_in.bias";
     const struct tower_config *c = &student->config;
+    const struct family_text *f = family_text(c->form);
+    char word[PARAM_NAME_MAX + 1], mapping[PARAM_NAME_MAX + 1], bias[PARAM_NAME_MAX + 1];
+    snprintf(word, sizeof word, "%s%s", f->prefix, f->word);
+    snprintf(mapping, sizeof mapping, "%sembeddings.embedding_hidden_mapping_in.weight", f->prefix);
+    snprintf(bias, sizeof bias, "%sembeddings.embedding_hidden_mapping_in.bias", f->prefix);
     int64_t n = c->vocab, d = c->width, e = c->embed_dim, dt = teacher->config.width;
     const float *from = params_at(&teacher->params, params_find(&teacher->params, word));
     float *code = params_at(&student->params, params_find(&student->params, word));
@@ -205,7 +207,8 @@ static int check_sizes(const struct tower_config *s, const struct tower_config *
                 {"heads", s->heads, t->heads},
                 {"width of a head", s->width / s->heads, t->width / t->heads},
                 {"projection", s->projection_dim, t->projection_dim},
-                {"tokens", s->arch == ARCH_TEXT ? s->max_positions : 0, t->max_positions}};
+                {"tokens", s->arch == ARCH_TEXT ? tower_max_tokens(s) : 0,
+                 t->arch == ARCH_TEXT ? tower_max_tokens(t) : 0}};
     if (s->arch != t->arch)
         return error_set(err, ERR_USAGE, "the student's architecture is not its teacher's");
     for (size_t i = 0; i < sizeof size / sizeof *size; i++)
@@ -234,8 +237,8 @@ int inherit_tower(struct tower *student, const struct tower *teacher, const int3
                               .teacher_head = ct->width / ct->heads};
     for (int k = 0; k < student->params.n; k++) {
         const struct param *s = &student->params.table[k];
-        if (factor &&
-            (has(s->name, "word_embeddings") || has(s->name, "embedding_hidden_mapping_in")))
+        if (factor && (has(s->name, "word_embeddings") || has(s->name, "token_embedding.weight") ||
+                       has(s->name, "embedding_hidden_mapping_in")))
             continue;
         char name[PARAM_NAME_MAX + 1];
         teacher_name(s->name, ct->layers / cs->layers, name, sizeof name);

@@ -59,7 +59,7 @@ static int tower_config_of(const struct setup *s, bool is_text, struct tower_con
                                     : NULL;
     *c = from ? from->config : is_text ? arch_text_default() : arch_image_default();
     if (!from && is_text && s->teacher.max_tokens && s->teacher.max_tokens < DEFAULT_TOKENS)
-        c->max_positions = s->teacher.max_tokens + 2;
+        c->max_positions = s->teacher.max_tokens + tower_first_position(c);
     int rc = arch ? arch_parse(arch, is_text, c, err) : 0;
     if (rc < 0 || !from || !arch) return rc;
     char was[200], now[200];
@@ -142,6 +142,10 @@ static int prune(struct setup *s, struct corpus *corpus, char *bytes, size_t n, 
     if (rc == 0)
         rc = vocabulary_make(whole, corpus, s->o->keep_vocab, s->o->languages, s->o->n_languages,
                              &v, err);
+    if (rc == 0 && !v.old_of_new)
+        report_warn(s->report,
+                    "%s: its %d tokens are kept whole: only SentencePiece models are pruned", name,
+                    v.n);
     if (rc == 0) {
         size_t n_model;
         const void *model = tokenizer_model(v.tokenizer, &n_model);
@@ -258,7 +262,7 @@ static int open_loader(struct setup *s, struct error *err)
                                .token_drop = o->token_drop,
                                .token_split = o->token_split,
                                .tokenizer = m->tokenizer,
-                               .max_tokens = m->text ? m->text->config.max_positions - 2 : 0,
+                               .max_tokens = m->text ? tower_max_tokens(&m->text->config) : 0,
                                .languages = o->languages,
                                .n_languages = o->n_languages,
                                .source_names = o->source_names,

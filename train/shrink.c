@@ -27,7 +27,7 @@ static int go_on(const struct report *report, struct error *err)
     return error_set(err, ERR_STOPPED, "shrink was stopped; the same command begins again");
 }
 
-static int prune(struct shrinking *s, struct error *err)
+static int prune(struct shrinking *s, const struct report *report, struct error *err)
 {
     if (!s->o->cache) return 0;
     struct corpus *corpus;
@@ -36,6 +36,11 @@ static int prune(struct shrinking *s, struct error *err)
     rc = vocabulary_make(s->teacher->tokenizer, corpus, s->o->keep_vocab, NULL, 0, &s->vocabulary,
                          err);
     corpus_close(corpus);
+    if (rc == 0 && !s->vocabulary.old_of_new)
+        report_warn(report,
+                    "shrink: the teacher's vocabulary of %d tokens is kept whole: only "
+                    "SentencePiece models are pruned",
+                    s->vocabulary.n);
     return rc;
 }
 
@@ -143,7 +148,7 @@ int shrink_run(const struct shrink_options *o, const struct report *report,
     rc = model_open(&s.teacher, o->teacher,
                     (o->no_image ? 0 : MODEL_IMAGE) | (o->no_text ? 0 : MODEL_TEXT), err);
     if (rc == 0) rc = go_on(report, err);
-    if (rc == 0 && s.teacher->text) rc = prune(&s, err);
+    if (rc == 0 && s.teacher->text) rc = prune(&s, report, err);
     if (rc == 0) rc = go_on(report, err);
     if (rc == 0) rc = make_student(&s, err);
     if (rc == 0) rc = fill(&s, report, err);

@@ -47,7 +47,7 @@ int student_new(struct student **out, const struct tower_config *image,
     s->model->projection_dim = image ? image->projection_dim : text->projection_dim;
     if (image && !(s->model->image = tower_new(image, err))) goto done;
     if (text && !(s->model->text = tower_new(text, err))) goto done;
-    if (text) s->model->max_tokens = text->max_positions - 2;
+    if (text) s->model->max_tokens = tower_max_tokens(text);
     attach(s);
     rc = make_scale(s, logf(1 / 0.07F), err);
 done:

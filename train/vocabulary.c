@@ -110,11 +110,21 @@ static int mark_file(struct count *c, const char *path, struct error *err)
     return rc;
 }
 
+/* The whole vocabulary, of a kind that is not pruned. */
+static int keep_all(const struct tokenizer *whole, struct vocabulary *v, struct error *err)
+{
+    size_t n;
+    const void *bytes = tokenizer_model(whole, &n);
+    v->n = v->n_before;
+    return tokenizer_new(bytes, n, "the teacher's tokenizer", &v->tokenizer, err);
+}
+
 int vocabulary_make(const struct tokenizer *whole, struct corpus *corpus, const char *keep_vocab,
                     const char *const *languages, size_t n_languages, struct vocabulary *v,
                     struct error *err)
 {
     *v = (struct vocabulary){.n_before = tokenizer_vocab(whole)};
+    if (tokenizer_kind(whole) != TOKENIZER_SENTENCEPIECE) return keep_all(whole, v, err);
     struct count c = {.tokenizer = whole};
     char *model = NULL;
     size_t n_model;

@@ -5,7 +5,8 @@
  *
  * Pieces are counted over the train text, the prompts of the class list and the lines of
  * keep_vocab; every piece that occurs is kept (with its prefixes' single characters, controls and
- * the character map: featurize/tokenizer.h).
+ * the character map: featurize/tokenizer.h). Other kinds of tokenizers, whose pieces are made of
+ * each other, are kept whole.
  */
 #ifndef TRAIN_VOCABULARY_H
 #define TRAIN_VOCABULARY_H

@@ -1,0 +1,139 @@
+/* The tables; see family.h. */
+#include "featurize/family.h"
+
+#include <string.h>
+
+static const struct family_text TEXTS[] = {
+    [TEXT_ALTCLIP] = {"altclip_text_model", "text_model.roberta.",
+                      "embeddings.word_embeddings.weight", "text_model.pre_LN",
+                      "text_model.transformation", "text_projection", .pad_shifts = true},
+    [TEXT_CHINESE_CLIP] = {"chinese_clip_text_model", "text_model.",
+                           "embeddings.word_embeddings.weight", NULL, NULL, "text_projection"},
+    [TEXT_CLIP] = {"clip_text_model", "text_model.", "embeddings.token_embedding.weight",
+                   "text_model.final_layer_norm", NULL, "text_projection", .is_causal = true},
+    [TEXT_MCLIP] = {"mclip_text_model", "transformer.", "embeddings.word_embeddings.weight", NULL,
+                    NULL, "LinearTransformation", .projection_bias = true, .pad_shifts = true},
+};
+
+#define OPENAI_SCALE 2.6592f /* ln(1 / 0.07) */
+
+static const struct family FAMILIES[] = {
+    {"altclip",
+     TEXT_ALTCLIP,
+     TOKENIZER_SENTENCEPIECE,
+     true,
+     0,
+     768,
+     OPENAI_SCALE,
+     {.width = 1024,
+      .layers = 24,
+      .heads = 16,
+      .mlp = 4096,
+      .act = ACT_GELU,
+      .eps = 1e-5f,
+      .vocab = 250002,
+      .max_positions = 514,
+      .pad_id = TOKEN_PAD,
+      .bos_id = TOKEN_BOS,
+      .eos_id = TOKEN_EOS,
+      .n_types = 1,
+      .head_dim = 768,
+      .pooling = POOL_CLS}},
+    {"chinese_clip",
+     TEXT_CHINESE_CLIP,
+     TOKENIZER_WORDPIECE,
+     true,
+     52,
+     512,
+     OPENAI_SCALE,
+     {.width = 768,
+      .layers = 12,
+      .heads = 12,
+      .mlp = 3072,
+      .act = ACT_GELU,
+      .eps = 1e-12f,
+      .vocab = 30522,
+      .max_positions = 512,
+      .n_types = 2,
+      .pooling = POOL_CLS}},
+    {"clip",
+     TEXT_CLIP,
+     TOKENIZER_BYTEPAIR,
+     true,
+     0,
+     512,
+     OPENAI_SCALE,
+     {.width = 512,
+      .layers = 12,
+      .heads = 8,
+      .mlp = 2048,
+      .act = ACT_QUICK_GELU,
+      .eps = 1e-5f,
+      .vocab = 49408,
+      .max_positions = 77,
+      .n_types = 1,
+      .pooling = POOL_END}},
+    {"M-CLIP",
+     TEXT_MCLIP,
+     TOKENIZER_SENTENCEPIECE,
+     false,
+     0,
+     768,
+     4.6052f, /* ln 100, as trained CLIPs have */
+     {.width = 1024,
+      .layers = 24,
+      .heads = 16,
+      .mlp = 4096,
+      .act = ACT_GELU,
+      .eps = 1e-5f,
+      .vocab = 250002,
+      .max_positions = 514,
+      .pad_id = TOKEN_PAD,
+      .bos_id = TOKEN_BOS,
+      .eos_id = TOKEN_EOS,
+      .n_types = 1,
+      .pooling = POOL_MEAN}},
+};
+
+#define N_FAMILIES (sizeof FAMILIES / sizeof *FAMILIES)
+
+const struct family *family_of_model(const char *model_type)
+{
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        if (!strcmp(FAMILIES[i].model_type, model_type)) return &FAMILIES[i];
+    return NULL;
+}
+
+const struct family *family_of_form(enum tower_text form)
+{
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        if (FAMILIES[i].form == form) return &FAMILIES[i];
+    return NULL;
+}
+
+const struct family *family_of_text(const char *model_type)
+{
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        if (!strcmp(TEXTS[FAMILIES[i].form].model_type, model_type)) return &FAMILIES[i];
+    return NULL;
+}
+
+const struct family_text *family_text(enum tower_text form)
+{
+    return &TEXTS[form];
+}
+
+bool family_owns(const char *tensor, bool is_text)
+{
+    static const char *const image[] = {"vision_model.", "visual_projection.", NULL};
+    static const char *const text[] = {"text_model.", "text_projection.", "transformer.",
+                                       "LinearTransformation.", NULL};
+    for (const char *const *p = is_text ? text : image; *p; p++)
+        if (!strncmp(tensor, *p, strlen(*p))) return true;
+    return false;
+}
+
+const char *family_names(void)
+{
+    return "\"altclip\", \"chinese_clip\", \"clip\", \"M-CLIP\"";
+}
