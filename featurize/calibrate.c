@@ -109,13 +109,24 @@ static int take_from(struct calibrator *c, const struct featureset *fs, struct e
     return rc;
 }
 
-static int find_in_cache(struct calibrator *c, const char *cache, struct error *err)
+/* Whether this run has the set of that name open, which may be for writing. */
+static bool is_open(struct featureset *const *sets, int n, const char *name)
+{
+    for (int k = 0; k < n; k++)
+        if (sets[k] && !strcmp(featureset_spec(sets[k])->name, name)) return true;
+    return false;
+}
+
+/* Of any set but those that are open, which have been asked. */
+static int find_in_cache(struct calibrator *c, const char *cache, struct featureset *const *sets,
+                         int n_sets, struct error *err)
 {
     char **names = NULL;
     size_t n = 0;
     int rc = featureset_list(cache, &names, &n, err);
     for (size_t i = 0; rc == 0 && !tower_of(c)->calibration && i < n; i++) {
         struct featureset *fs = NULL;
+        if (is_open(sets, n_sets, names[i])) continue;
         rc = featureset_open(&fs, cache, names[i], FEATURESET_READ, err);
         if (rc == 0) rc = take_from(c, fs, err);
         featureset_close(fs);
@@ -133,8 +144,8 @@ static int find(struct calibrator *c, const char *cache, struct featureset *cons
     if (found) tower_calibrate(tower_of(c), found);
     for (int k = 0; rc == 0 && k < n && !tower_of(c)->calibration; k++)
         if (sets[k]) rc = take_from(c, sets[k], err);
-    if (rc == 0) rc = find_in_cache(c, cache, err);
-    return rc == 0 && c->options->out ? find_in_cache(c, c->options->out, err) : rc;
+    if (rc == 0) rc = find_in_cache(c, cache, sets, n, err);
+    return rc == 0 && c->options->out ? find_in_cache(c, c->options->out, sets, n, err) : rc;
 }
 
 /* Vectors of the taps to be measured, in both numerics. */
@@ -252,18 +263,21 @@ static int measure_all(struct calibrator *c, struct measure *m, struct error *er
     return rc;
 }
 
-/* The taps that are new; and where a calibration is to be made the whole tower must be seen. */
+/* The taps that are new, or all of them when sets of other numerics are to be completed in int8 with
+ * a calibration of a file that is not there yet; and where one is to be made the whole tower must be
+ * seen. */
 static void list_taps(const struct calibrator *c, struct featureset *const *sets,
                       const struct tap *taps, int n, struct measure *m)
 {
-    bool final = false;
+    bool final = false, make = !tower_of(c)->calibration,
+         all = make && c->options->accept_numerics && c->options->calibration;
     for (int k = 0; k < n; k++) {
-        if (sets[k] || c->agreement[k].n) continue;
+        if ((sets[k] && !all) || c->agreement[k].n) continue;
         m->which[m->n] = k;
         m->taps[m->n++] = taps[k];
         final |= taps[k].kind == TAP_FINAL;
     }
-    if (m->n == 0 || final || tower_of(c)->calibration) return;
+    if (m->n == 0 || final || !make) return;
     m->which[m->n] = -1;
     m->taps[m->n++] = (struct tap){.kind = TAP_FINAL};
 }

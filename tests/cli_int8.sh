@@ -48,6 +48,18 @@ succeed "auto for a new set" clip featurize "$tmp/auto" --teacher $teacher --tap
 stdout_has "is not int8" '"numerics":"(f32|bf16)"'
 expect "other numerics" 5 'numerics \(expected "int8:[0-9a-f]+", found "f32"\).*--accept-numerics' clip "${feat[@]}" --numerics f32
 
+# --- a set of other numerics, completed
+run ./clipstill ingest "$tmp/auto" "$src/m.tsv"
+other=(featurize "$tmp/auto" --teacher $teacher --taps image.final --numerics int8)
+expect "bf16 or f32 is not mixed with int8" 5 'numerics .*found "int8"\).*--accept-numerics' clip "${other[@]}"
+expect "without a calibration" 2 "int8 needs a calibration: give --calibration FILE" clip "${other[@]}" --accept-numerics
+succeed "accepted" clip "${other[@]}" --accept-numerics --calibration "$tmp/new.json"
+stdout_has "goes on" "^image.final +4 vectors computed, 6 hits"
+succeed "stat" clip stat "$tmp/auto"
+stdout_has "tells from where" "^  accepted: vectors after the first \[6\], by view, are int8:[0-9a-f]{32}$"
+expect "verify --recompute" 0 "" clip verify "$tmp/auto" --recompute 100% --teacher $teacher
+rm -r "$tmp/auto/features"
+
 # --- elsewhere, with the file
 mkdir "$tmp/shard"; cp -r "$c/corpus" "$tmp/shard/corpus"
 succeed "another machine" clip featurize "$tmp/shard" --teacher $teacher --numerics int8 --calibration "$cal"
