@@ -69,6 +69,18 @@ mkdir "$tmp/anew"; cp -r "$c/corpus" "$tmp/anew/corpus"
 succeed "without the file, from a larger corpus" clip featurize "$tmp/anew" --teacher $teacher --numerics int8
 expect "they do not mix" 5 'numerics \(expected "int8:[0-9a-f]+", found "int8:[0-9a-f]+"\)' clip merge "$c" "$tmp/anew"
 
+# --- shards of one corpus agree without the file, too
+mkdir "$tmp/whole"; cp -r "$c/corpus" "$tmp/whole/corpus"
+for i in 1 2; do succeed "shard $i" clip featurize "$tmp/whole" --teacher $teacher --numerics int8 --shard $i/2 --out "$tmp/out$i"; done
+succeed "merge" clip merge "$tmp/whole" "$tmp/out1" "$tmp/out2"
+./clipstill dump "$tmp/whole" >"$tmp/dump"; ./clipstill dump "$tmp/anew" >"$tmp/dump1"
+same "as in one" "$tmp/dump" "$tmp/dump1"
+run ./clipstill ingest "$tmp/one" "$src/m.tsv"
+succeed "a shard beside sets that are there" clip featurize "$tmp/one" --teacher $teacher --shard 1/1 --out "$tmp/part"
+stdout_has "in their numerics" "^image.final +4 vectors computed"
+succeed "merge" clip merge "$tmp/one" "$tmp/part"
+stdout_has "fits" "^image.final +4 new vectors, .*complete$"
+
 # --- embed
 text="a dog and apple 1"
 succeed "embed" clip embed --model $teacher --numerics int8 --calibration "$cal" --text "$text" --image "$src/photo_00.jpg" --npy "$tmp/e.npy"
