@@ -15,7 +15,8 @@ static int n_views;
 static bool no_orientation;
 
 static const struct option options[] = {
-    {"teacher", 0, OPTION_STRING, "DIR", "a Hugging Face folder of AltCLIP, Chinese-CLIP, CLIP or M-CLIP", 0, 0, NULL, &o.teacher},
+    {"teacher", 0, OPTION_STRING, "DIR",
+     "a Hugging Face folder of AltCLIP, Chinese-CLIP, CLIP or M-CLIP", 0, 0, NULL, &o.teacher},
     {"taps", 0, OPTION_LIST, "TAP",
      "image.final, image.blockN@GxG, text.final, text.blockN.mean; both finals when not given", 0,
      0, NULL, &taps},
