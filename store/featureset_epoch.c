@@ -41,8 +41,9 @@ struct featureset_epoch {
     struct featureset_epoch_options o;
     uint32_t *blocks; /* numbers, in the epoch's order */
     size_t n_blocks, block_at;
-    struct slot *slots; // (window)
-    struct row *rows;   // (window * n_slots)
+    const uint8_t *from, *end; /* where the records lay at opening */
+    struct slot *slots;        // (window)
+    struct row *rows;          // (window * n_slots)
     size_t n_rows, row_at;
     int n_workers;
     struct worker *workers;
@@ -87,6 +88,8 @@ static int list_blocks(struct featureset_epoch *e, struct kv_txn *txn, struct er
             break;
         }
         e->blocks[e->n_blocks++] = number;
+        if (!e->from || v.bytes < e->from) e->from = v.bytes;
+        if (!e->end || v.bytes + v.n > e->end) e->end = v.bytes + v.n;
     }
     kv_cursor_close(cur);
     return rc < 0 ? rc : 0;
@@ -161,6 +164,7 @@ int featureset_epoch_open(struct featureset_epoch **out, struct featureset *fs,
         return featureset_name_error(fs, rc, err);
     }
     if (!o->in_order) shuffle_blocks(e);
+    if (!o->in_order) readahead_at_random(e->from, e->end, true);
     *out = e;
     return 0;
 }
@@ -168,6 +172,7 @@ int featureset_epoch_open(struct featureset_epoch **out, struct featureset *fs,
 void featureset_epoch_close(struct featureset_epoch *e)
 {
     if (!e) return;
+    if (!e->o.in_order) readahead_at_random(e->from, e->end, false);
     for (int i = 0; e->workers && i < e->n_workers; i++) {
         compress_free(e->workers[i].z);
         memory_free(e->workers[i].plain);

@@ -14,7 +14,8 @@
  * how many rows are asked for at once, or of how the set was written.
  *
  * Blocks are unpacked and rows decoded in parallel (OpenMP). While a window is unpacked, the next
- * one is asked of the disk (store/readahead.h).
+ * one is asked of the disk (store/readahead.h); of a shuffled epoch nothing else is read, so that the
+ * set's other readers through this handle meet single pages where it is not in memory.
  *
  * Memory: at most 1 MiB (or one vector) of codes a block of the window, as much of planes a thread, 1 MiB
  * of index: about 67 MiB at 64 blocks and two threads, whatever the size of the set.

@@ -10,8 +10,13 @@
 #ifndef STORE_READAHEAD_H
 #define STORE_READAHEAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void readahead_ask(const void *bytes, size_t n);
+
+/* What lies between is touched at random and asked for beforehand: a page of it that is not in memory is read
+ * alone, without the megabytes around it (read_ahead_kb of the disk). false: as any file again. Advice. */
+void readahead_at_random(const void *from, const void *end, bool is_random);
 
 #endif

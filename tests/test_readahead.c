@@ -33,7 +33,7 @@ TEST(asked_pages_come)
     uint8_t *map = mmap(NULL, BYTES, PROT_READ, MAP_SHARED, fd, 0);
     CHECK(map != MAP_FAILED);
     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-    madvise(map, BYTES, MADV_RANDOM); /* nothing comes unasked */
+    readahead_at_random(map, map + BYTES, true); /* nothing comes unasked */
     size_t from = BYTES / 2, n = 64 * PAGE;
     if (resident(map, 0, BYTES)) {
         munmap(map, BYTES);
@@ -46,6 +46,10 @@ TEST(asked_pages_come)
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     CHECK_EQ(resident(map, from, n), n / PAGE);
     CHECK_EQ(map[from], 1);
+    CHECK_EQ(map[0], 1); /* a page that was not asked for comes alone */
+    CHECK_EQ(resident(map, 0, 64 * PAGE), 1);
+    readahead_at_random(map, map, true);
+    readahead_at_random(map, map + BYTES, false);
     munmap(map, BYTES);
     close(fd);
 }
