@@ -71,24 +71,12 @@ done:
     return 0;
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-    while (n) {
-        ssize_t k = write(fd, p, n);
-        if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return -1;
-        p += k;
-        n -= (size_t)k;
-    }
-    return 0;
-}
-
 int file_write(const char *path, const void *bytes, size_t n, struct error *err)
 {
     struct tempfile t;
     int rc = tempfile_open(&t, path, err);
     if (rc < 0) return rc;
-    if (write_all(t.fd, bytes, n) < 0) rc = error_errno(err, "%s: writing", t.tmp);
+    rc = tempfile_write(&t, bytes, n, err);
     if (rc == 0) rc = tempfile_place(&t, err);
     tempfile_close(&t);
     return rc;

@@ -9,6 +9,7 @@
 
 #include "store/file.h"
 #include "store/memory.h"
+#include "store/tempfile.h"
 
 #define MAX_SAME_SECOND 10000
 
@@ -47,12 +48,12 @@ int runlog_write(const char *cache, const char *verb, const char *version,
                  const struct json *settings, const struct json *counts, int exit_code,
                  struct error *err)
 {
-    char unique[64], ended[40];
+    char ended[40];
+    struct tempfile t = {0};
     time_t now = time(NULL);
     struct tm tm;
     gmtime_r(&now, &tm);
     strftime(ended, sizeof ended, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    snprintf(unique, sizeof unique, ".run-%ld", (long)getpid());
     struct json *j = json_new_object();
     json_set_string(j, "schema", "clipstill-run-1");
     json_set_string(j, "verb", verb);
@@ -61,18 +62,20 @@ int runlog_write(const char *cache, const char *verb, const char *version,
     set_copy(j, "settings", settings);
     set_copy(j, "counts", counts);
     json_set_int(j, "exit", exit_code);
-    char *text = json_write(j, JSON_PRETTY, err), *tmp = NULL,
+    char *text = json_write(j, JSON_PRETTY, err), *path = NULL,
          *folder = file_join(cache, "runs", err);
     json_free(j);
     int rc = ERR_NOMEM;
     if (!text || !folder) goto done;
-    if (!(tmp = file_join(folder, unique, err))) goto done;
+    if (!(path = file_join(folder, ".run", err))) goto done;
     rc = file_make_folder(folder, err);
-    if (rc == 0) rc = file_write(tmp, text, strlen(text), err);
-    if (rc == 0) rc = place(folder, tmp, verb, &tm, err);
-    unlink(tmp);
+    if (rc == 0) rc = tempfile_open(&t, path, err);
+    if (rc == 0) rc = tempfile_write(&t, text, strlen(text), err);
+    if (rc == 0 && fsync(t.fd) < 0) rc = error_errno(err, "%s: writing", t.tmp);
+    if (rc == 0) rc = place(folder, t.tmp, verb, &tm, err);
+    tempfile_close(&t); /* only the name that place gave it is left */
 done:
-    memory_free(tmp);
+    memory_free(path);
     memory_free(folder);
     memory_free(text);
     return rc;

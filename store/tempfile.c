@@ -50,6 +50,19 @@ fail:
     return rc;
 }
 
+int tempfile_write(struct tempfile *t, const void *bytes, size_t n, struct error *err)
+{
+    const char *p = bytes;
+    while (n) {
+        ssize_t k = write(t->fd, p, n);
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0) return error_errno(err, "%s: writing", t->tmp);
+        p += k;
+        n -= (size_t)k;
+    }
+    return 0;
+}
+
 int tempfile_place(struct tempfile *t, struct error *err)
 {
     if (fsync(t->fd) < 0) return error_errno(err, "%s: writing", t->tmp);

@@ -13,6 +13,7 @@
 #define STORE_TEMPFILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "store/error.h"
 
@@ -24,6 +25,7 @@ struct tempfile {
 
 /* Zeroed on failure. */
 int tempfile_open(struct tempfile *t, const char *path, struct error *err) MUST_CHECK;
+int tempfile_write(struct tempfile *t, const void *bytes, size_t n, struct error *err) MUST_CHECK;
 int tempfile_place(struct tempfile *t, struct error *err) MUST_CHECK;
 /* A zeroed one is fine. */
 void tempfile_close(struct tempfile *t);
