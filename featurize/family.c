@@ -133,6 +133,18 @@ bool family_owns(const char *tensor, bool is_text)
     return false;
 }
 
+static bool ends_with(const char *s, const char *tail)
+{
+    size_t n = strlen(s), k = strlen(tail);
+    return n >= k && !strcmp(s + n - k, tail);
+}
+
+bool family_uses(const char *tensor)
+{
+    return !ends_with(tensor, ".position_ids") && !strstr(tensor, ".pooler.") &&
+           !ends_with(tensor, ".num_batches_tracked");
+}
+
 const char *family_names(void)
 {
     return "\"altclip\", \"chinese_clip\", \"clip\", \"M-CLIP\"";

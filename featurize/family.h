@@ -44,6 +44,8 @@ const struct family *family_of_form(enum tower_text form);
 const struct family_text *family_text(enum tower_text form);
 /* Whether a tensor of this name belongs to the picture or the text tower of some family. */
 bool family_owns(const char *tensor, bool is_text);
+/* False for what old checkpoints carry and nobody looks at: position_ids, poolers, batch counts. */
+bool family_uses(const char *tensor);
 const char *family_names(void); /* "altclip", ... for messages. Static. */
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "featurize/imagepass.h"
 #include "featurize/model.h"
+#include "featurize/strangers.h"
 #include "featurize/tapset.h"
 #include "featurize/textpass.h"
 #include "store/corpus.h"
@@ -165,6 +166,7 @@ int featurize_run(const char *cache, const struct featurize_options *o, const st
     }
     rc = corpus_open(&c, cache, CORPUS_READ, err);
     if (rc == 0) rc = model_open(&m, o->teacher, parts | MODEL_MAPPED, err);
+    if (rc == 0) strangers_warn(m, report);
     if (rc == 0) rc = check_model(o, m, parts, err);
     if (rc < 0) goto done;
     m->preprocess.apply_orientation &= o->apply_orientation;

@@ -156,18 +156,11 @@ void model_free(struct model *m)
     memory_free(m);
 }
 
-static bool ends_with(const char *s, const char *tail)
-{
-    size_t n = strlen(s), k = strlen(tail);
-    return n >= k && !strcmp(s + n - k, tail);
-}
-
 /* Belongs to the tower and is used by it: older checkpoints carry position_ids and a pooler that
  * nobody looks at. */
 static bool counts(const char *name, bool is_text)
 {
-    return family_owns(name, is_text) && !ends_with(name, ".position_ids") &&
-           !strstr(name, ".pooler.") && !ends_with(name, ".num_batches_tracked");
+    return family_owns(name, is_text) && family_uses(name);
 }
 
 int model_weights_digest(const char *dir, bool is_text, uint8_t digest[DIGEST_BYTES],

@@ -1,10 +1,13 @@
 /* Families of teachers: Chinese-CLIP and CLIP against golden vectors made by other implementations
  * (token ids, pixels' embeddings, every layer), M-CLIP against its definition, and what is refused.
  *
- * covers: cliptext causal tokenizerfile
+ * covers: cliptext causal tokenizerfile strangers
  */
 #include "featurize/family.h"
 #include "featurize/model.h"
+#include "featurize/safetensors.h"
+#include "featurize/strangers.h"
+#include "featurize/weightfile.h"
 #include "tests/towerkit.h"
 
 static void golden_path(const char *set, const char *name, char path[300])
@@ -345,6 +348,70 @@ TEST(what_is_saved_is_opened)
     if (!has("cnclip-tiny") || !has("clip-tiny")) SKIP("no ../shared/golden");
     check_saved("cnclip-tiny");
     check_saved("clip-tiny");
+}
+
+static char said[800];
+
+static void hear(void *ctx, const char *text)
+{
+    (void)ctx;
+    snprintf(said, sizeof said, "%s", text);
+}
+
+static void copy_file(const char *dir, const char *name)
+{
+    char from[300], to[300], *bytes;
+    size_t n;
+    struct error err = {0};
+    snprintf(from, sizeof from, "%s/model/%s", KIT_SETS[0], name);
+    snprintf(to, sizeof to, "%s/%s", dir, name);
+    kit_must(file_read(from, 1 << 28, &bytes, &n, &err) == 0, &err);
+    kit_must(file_write(to, bytes, n, &err) == 0, &err);
+    memory_free(bytes);
+}
+
+/* Tensors of another model are named; those that old files carry are not. */
+TEST(strangers_are_named)
+{
+    struct error err = {0};
+    struct weightfile *w;
+    struct model *m;
+    char dir[] = "/tmp/clipstill-family-XXXXXX", path[300];
+    static const char *const extra[] = {"text_model.extra.weight",
+                                        "text_model.roberta.pooler.dense.bias",
+                                        "vision_model.embeddings.position_ids", "other.weight"};
+    float one = 1;
+    kit_must(mkdtemp(dir) != NULL, &err);
+    snprintf(path, sizeof path, "%s/model", KIT_SETS[0]);
+    kit_must(weightfile_open(path, &w, &err) == 0, &err);
+    size_t n = weightfile_n(w);
+    struct tensor *t = memory_array(n + 4, sizeof *t, MEMORY_MAX_SMALL, &err);
+    for (size_t i = 0; i < n; i++) t[i] = *weightfile_at(w, i);
+    for (size_t i = 0; i < 4; i++)
+        t[n + i] = (struct tensor){.name = extra[i],
+                                   .type = TENSOR_F32,
+                                   .n_dims = 1,
+                                   .shape = {1},
+                                   .n = 1,
+                                   .bytes = (const uint8_t *)&one,
+                                   .n_bytes = 4};
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    CHECK_OK(safetensors_write(path, n + 4, t, NULL, &err), &err);
+    memory_free(t);
+    weightfile_close(w);
+    copy_file(dir, "config.json");
+    copy_file(dir, "preprocessor_config.json");
+    copy_file(dir, "sentencepiece.bpe.model");
+    struct report report = {.warn = hear};
+    CHECK_OK(model_open(&m, dir, MODEL_IMAGE | MODEL_TEXT | MODEL_MAPPED, &err), &err);
+    CHECK_EQ(strangers_warn(m, &report), 2);
+    CHECK_HAS(said, "2 tensors");
+    CHECK_HAS(said, "other.weight, text_model.extra.weight");
+    model_free(m);
+    CHECK_OK(model_open(&m, dir, MODEL_IMAGE | MODEL_MAPPED, &err), &err);
+    CHECK_EQ(strangers_warn(m, &report), 1); /* the text tower was not looked at */
+    model_free(m);
+    CHECK_OK(file_remove_folder(dir, &err), &err);
 }
 
 TEST_MAIN
