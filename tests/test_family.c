@@ -8,6 +8,7 @@
 #include "featurize/safetensors.h"
 #include "featurize/strangers.h"
 #include "featurize/weightfile.h"
+#include "ingest/picture.h"
 #include "tests/towerkit.h"
 
 static void golden_path(const char *set, const char *name, char path[300])
@@ -49,6 +50,34 @@ static void check_rows(const char *set, const char *name, const float *unit, dou
     memory_free(want);
 }
 
+/* Decoded, resized and cropped as the teacher's own code does it: equal, bit for bit. */
+static void check_pixels(const char *set, const struct model *m, const struct npy *u8)
+{
+    struct error err = {0};
+    struct resizer *r = resizer_new(&err);
+    struct picture_limits limits = picture_limits_default();
+    struct view_box whole = {.whole = true};
+    int side = preprocess_side(&m->preprocess);
+    static uint8_t out[256 * 256 * 3];
+    for (uint64_t i = 0; i < u8->n_rows; i++) {
+        char name[40], path[300], *bytes;
+        size_t n;
+        struct picture p = {0};
+        snprintf(name, sizeof name, "inputs/%d.jpg", (int)i);
+        golden_path(set, name, path);
+        kit_must(file_read(path, 1 << 28, &bytes, &n, &err) == 0, &err);
+        CHECK_OK(picture_decode(bytes, n, &limits, true, &p, &err), &err);
+        CHECK_OK(preprocess_u8(&m->preprocess, r, p.rgb, (int)p.width_px, (int)p.height_px, &whole,
+                               side, out, &err),
+                 &err);
+        size_t stride = (size_t)side * (size_t)side * 3;
+        CHECK(!memcmp(out, (const uint8_t *)u8->data + i * stride, stride));
+        picture_release(&p);
+        memory_free(bytes);
+    }
+    resizer_free(r);
+}
+
 static void check_model(const char *set, int max_tokens, enum numerics numerics, double cosine)
 {
     struct error err = {0};
@@ -76,6 +105,7 @@ static void check_model(const char *set, int max_tokens, enum numerics numerics,
     check_rows(set, "text_embeds.npy", out, cosine);
     golden_path(set, "expected/pixels_u8.npy", path);
     CHECK_OK(npy_open(path, &u8, &err), &err);
+    check_pixels(set, m, &u8);
     CHECK_OK(model_embed_pixels(m, numerics, (int)u8.n_rows, u8.data, out, NULL, &err), &err);
     check_rows(set, "image_embeds.npy", out, cosine);
     npy_close(&u8);

@@ -196,6 +196,19 @@ TEST(text_mean_factorised)
     setup_release(&s);
 }
 
+TEST(text_forms_of_other_families)
+{
+    for (int form = TEXT_CHINESE_CLIP; form <= TEXT_CLIP; form++) {
+        struct tower_config c = TEXT;
+        c.form = (enum tower_text)form;
+        c.pooling = form == TEXT_CLIP ? POOL_END : form == TEXT_MCLIP ? POOL_MEAN : POOL_CLS;
+        c.embed_dim = form == TEXT_CLIP ? 6 : 0;
+        struct setup s = setup_new(&c, 3, NULL, IDS, OFFSETS);
+        check_tower(&s);
+        setup_release(&s);
+    }
+}
+
 /* Each tensor under a loss on its own block (96 pixels: the last transformer still has sequences of
  * several tokens), and some of them end to end. */
 TEST(mobilevit)
