@@ -102,6 +102,9 @@ static int open_text(struct model *m, bool mapped, struct error *err)
 /* The parts that this folder has, of those asked for. */
 static int parts_of(const struct model *m, int parts)
 {
+    const struct family *f = family_of_model(json_text(json_get(m->config, "model_type"), ""));
+    /* a family without pictures has none to give where texts are asked for, too */
+    if (f && !f->has_image && parts & MODEL_TEXT) parts &= ~MODEL_IMAGE;
     if (!m->is_student) return parts;
     if (json_is_null(json_get(m->config, "vision_config"))) parts &= ~MODEL_IMAGE;
     if (json_is_null(json_get(m->config, "text_config"))) parts &= ~MODEL_TEXT;

@@ -1,4 +1,4 @@
-/* A model's folder: a Hugging Face checkout of a teacher (model_type "altclip") or of a student
+/* A model's folder: a Hugging Face checkout of a teacher (featurize/family.h) or of a student
  * (model_type "clipstill").
  *
  *     model_open(&m, dir, MODEL_IMAGE | MODEL_TEXT | MODEL_MAPPED, &err);
@@ -7,7 +7,7 @@
  *     model_free(m);
  *
  * Files: config.json, preprocessor_config.json, model.safetensors or pytorch_model.bin (also
- * sharded, featurize/weightfile.h), sentencepiece.bpe.model. A student's folder has the same shape and
+ * sharded, featurize/weightfile.h), and the tokenizer's (featurize/tokenizerfile.h). A student's folder has the same shape and
  * further keys in config.json under "clipstill": the teacher's space (fingerprint of the final
  * sets, name), arch. Unknown tensors (*.position_ids, *.pooler.*) are ignored; a missing or
  * misshapen one is ERR_DATA naming tensor, expected and found shape. f32, f16 and bf16 tensors are
@@ -45,8 +45,8 @@ struct model {
     struct weightfile *weights;  /* MODEL_MAPPED: open for the towers' views; else NULL */
 };
 
-/* `parts`: MODEL_IMAGE | MODEL_TEXT; a student lacking a part leaves it NULL, a teacher lacking it
- * is an error. | MODEL_MAPPED, for inference alone: towers keep views of the weight file
+/* `parts`: MODEL_IMAGE | MODEL_TEXT; a student lacking a part leaves it NULL, and so does an
+ * M-CLIP asked for both; another teacher lacking it is an error. | MODEL_MAPPED, for inference alone: towers keep views of the weight file
  * (featurize/params.h) and must be packed (tower_pack) before they run; they cannot be trained or
  * saved. */
 int model_open(struct model **m, const char *dir, int parts, struct error *err) MUST_CHECK;
