@@ -7,6 +7,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 DEPS    ?= yes        # DEPS=no: never install packages
 O       ?= -O3
+MPI     ?= no         # MPI=1: mpirun -n N clipstill featurize
 FUZZ_S  ?= 120        # seconds of make fuzz-NAME
 
 .DEFAULT_GOAL := clipstill
@@ -27,6 +28,8 @@ $(error $(CC) finds no OpenMP: apt-get install clang libomp-dev, or make CC=$(CC
 endif
 endif
 endif
+mpi     := $(filter-out no 0,$(strip $(MPI)))
+compiler_packages += $(if $(mpi),libopenmpi-dev openmpi-bin)
 san     := $(strip $(SAN))
 warn    := -Wall -Wextra -Wshadow -Wvla -Wpointer-arith $(if $(filter yes,$(strip $(WERROR))),-Werror)
 # no contraction to fused multiply-add behind our back: a sum is the same whatever -march and compiler
@@ -100,6 +103,19 @@ $(build)/clipstill: $(cli_obj) $(lib)
 	$(call say,LINK,clipstill)
 	$(Q)$(CC) $(CFLAGS_ALL) $(cli_obj) $(lib) $(LDLIBS) -o $@
 
+# one file differs, and it comes before the library's own
+$(build)/cli/rank.mpi.o: cli/rank.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -DCLIPSTILL_MPI $(patsubst -I%,-isystem %,$(shell pkg-config --cflags mpi-c)) -MMD -MP -c $< -o $@
+
+$(build)/clipstill-mpi: $(cli_obj) $(build)/cli/rank.mpi.o $(lib)
+	$(call say,LINK,clipstill with MPI)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ $(LDLIBS) $(shell pkg-config --libs mpi-c) -o $@
+
+build/clipstill-mpi: $(build)/clipstill-mpi
+	@cp -f $< $@
+
 $(read)/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -ffunction-sections -MMD -MP -c $< -o $@
@@ -132,7 +148,7 @@ $(read)/clipstill.pc:
 -include $(shell find $(build) -name '*.d' 2>/dev/null)
 
 .PHONY: clipstill lib deps sample-corpus sample-teacher demo test test-long bench install install-reader uninstall format readme clean help
-clipstill: $(build)/clipstill ## build ./clipstill
+clipstill: $(build)/clipstill$(if $(mpi),-mpi) ## build ./clipstill
 	@cp -f $< $@.tmp-make && mv -f $@.tmp-make $@
 
 lib: $(lib) ## build the library only

@@ -6,7 +6,10 @@
 #include "cli/command.h"
 #include "cli/pace.h"
 #include "cli/progress.h"
+#include "cli/rank.h"
 #include "featurize/featurize.h"
+#include "store/file.h"
+#include "store/memory.h"
 
 static struct featurize_options o;
 static struct option_list taps, languages;
@@ -47,8 +50,8 @@ static const struct option options[] = {
      "complete a set that was made in other numerics, in those of this run; recorded in the set", 0,
      0, NULL, &o.accept_numerics},
     {"shard", 0, OPTION_STRING, "I/N",
-     "this machine's share, for --out; that of the Slurm array task when not given", 0, 0, NULL,
-     &shard},
+     "this machine's share, for --out; that of the Slurm array task or MPI rank when not given", 0,
+     0, NULL, &shard},
     {"out", 0, OPTION_STRING, "DIR",
      "write the features into DIR, for merge, and the cache not at all", 0, 0, NULL, &o.out},
     {"dry-run", 0, OPTION_FLAG, NULL,
@@ -104,6 +107,26 @@ static void print_result(const struct featurize_result *r)
         printf("%" PRIu64 " pictures cannot be decoded and have no features\n", r->n_skipped);
 }
 
+/* Under mpirun: a share and a folder for each process. *folder: owned. */
+static int choose_rank(char **folder, struct error *err)
+{
+    char name[32];
+    struct shard s;
+    if (!rank_of_job(&s)) return 0;
+    if (s.count > 1 && (shard || !o.out))
+        return error_set(
+            err, ERR_USAGE,
+            "under mpirun featurize needs --out DIR, for a folder a process, and takes "
+            "no --shard: the processes are the shards");
+    if (s.count == 1) return 0;
+    snprintf(name, sizeof name, "rank-%u", s.index);
+    if (!(*folder = file_join(o.out, name, err))) return ERR_NOMEM;
+    int rc = file_make_folder(o.out, err);
+    o.out = *folder;
+    o.shard = s;
+    return rc;
+}
+
 /* --shard, or the place of this task in its Slurm array (sbatch --array=1-16, any first number and step). */
 static int choose_shard(struct error *err)
 {
@@ -113,7 +136,7 @@ static int choose_shard(struct error *err)
     if (!o.out && shard)
         return error_set(err, ERR_USAGE,
                          "featurize --shard %s needs --out DIR: one cache has one writer", shard);
-    if (!o.out || (!shard && (!id || !count))) return 0;
+    if (!o.out || o.shard.count > 1 || (!shard && (!id || !count))) return 0;
     if (shard) return shard_parse(shard, &o.shard, err);
     long every = step && atol(step) > 0 ? atol(step) : 1;
     snprintf(text, sizeof text, "%ld/%ld", (atol(id) - (min ? atol(min) : 1)) / every + 1,
@@ -126,6 +149,7 @@ static int choose_shard(struct error *err)
 static int run(const struct command *self, struct error *err)
 {
     const char *cache = self->positional[0];
+    char *folder = NULL;
     struct featurize_result r = {0};
     if (!o.teacher) return error_set(err, ERR_USAGE, "featurize needs --teacher DIR");
     if (taps.n) {
@@ -139,8 +163,9 @@ static int run(const struct command *self, struct error *err)
     o.n_views = (uint32_t)n_views;
     o.apply_orientation = !no_orientation;
     int rc = featurize_parse_numerics(numerics, &o.numerics, err);
+    if (rc == 0) rc = choose_rank(&folder, err);
     if (rc == 0) rc = choose_shard(err);
-    if (rc < 0) return rc;
+    if (rc < 0) goto done;
     rc = featurize_run(cache, &o, progress_start(), &r, err);
     if (!o.dry_run) command_log_run(self, o.out ? o.out : cache, as_json(&r, rc == 0), rc);
     progress_end();
@@ -151,7 +176,9 @@ static int run(const struct command *self, struct error *err)
     } else if (rc == 0 || rc == ERR_STOPPED) {
         print_result(&r);
     }
+done:
     featurize_result_release(&r);
+    memory_free(folder);
     return rc;
 }
 

@@ -21,7 +21,7 @@ check() {
     done < <(ls {store,ingest,featurize,train,cli}/*.[ch] {store,ingest,featurize,train,cli}/*.cc 2>/dev/null)
     # third-party headers: one .c each (oneDNN: the private onednn.h; ICU: captions, the two kinds of Han characters, words of tokenizers)
     local spec
-    for spec in lmdb.h:1 zstd.h:1 jpeglib.h:1 webp/decode.h:1 zlib.h:1 archive.h:1 jansson.h:1 libxml/:1 cld2/:1 openssl/:1 sentencepiece_processor:1 sentencepiece_trainer:1 unicode/:3 dnnl.h:1; do
+    for spec in lmdb.h:1 zstd.h:1 jpeglib.h:1 webp/decode.h:1 zlib.h:1 archive.h:1 jansson.h:1 libxml/:1 cld2/:1 openssl/:1 sentencepiece_processor:1 sentencepiece_trainer:1 unicode/:3 dnnl.h:1 mpi.h:1; do
         local n; n=$(grep -lE "^#include <${spec%:*}" store/* ingest/* featurize/* train/* cli/* 2>/dev/null | wc -l)
         [ "$n" -le "${spec#*:}" ] || { echo "layers: <${spec%:*}> is included by $n files, at most ${spec#*:} may"; bad=1; }
     done
