@@ -16,6 +16,14 @@ except ImportError as e:
     sys.exit()
 
 
+def version():
+    """What a benchmark shows. Debian's PyTorch multiplies f32 with the system's BLAS, and the reference one, which stands where libopenblas0 is
+    not installed, is a hundred times slower than any other: no peer."""
+    with open("/proc/self/maps") as maps:
+        reference = any("/libblas.so.3" in line and "openblas" not in line and "blis" not in line and "atlas" not in line for line in maps)
+    return torch.__version__ + (" (reference BLAS)" if reference else "")
+
+
 class Block(nn.Module):
     def __init__(self, width, heads, mlp, pre):
         super().__init__()

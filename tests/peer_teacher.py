@@ -4,7 +4,7 @@ import copy
 import sys
 import time
 
-from peer_network import Text, Vit, torch
+from peer_network import Text, Vit, torch, version
 
 torch.manual_seed(1)
 lengths = sorted(8 + i * 11 % 23 for i in range(16))
@@ -16,7 +16,7 @@ else:
     batches = {"padded": [torch.randint(5, 1000, (16, 77))], "text": [torch.randint(5, 1000, (1, 8))],
                "bucketed": [torch.randint(5, 1000, (8, lengths[i + 7])) for i in range(0, 16, 8)]}
 
-print(f"ready {torch.__version__}", flush=True)
+print(f"ready {version()}", flush=True)
 for line in sys.stdin:
     case, kind, threads = line.split()
     if kind not in models:
