@@ -58,6 +58,11 @@ static int embed_strings(struct model *m, float *out, float *norms, struct error
     if (!clean || !sizes) rc = ERR_NOMEM;
     for (int i = 0; i < n && rc == 0; i++) {
         struct caption c;
+        if (!*texts.items[i]) { /* no caption of a corpus, but a text like any other to a tower */
+            clean[i] = memory_string("", err);
+            if (!clean[i]) rc = ERR_NOMEM;
+            continue;
+        }
         rc = caption_normalise(&rule, texts.items[i], strlen(texts.items[i]), &c, NULL, err);
         clean[i] = c.text; /* taken */
         sizes[i] = c.n;

@@ -22,6 +22,7 @@ whole_job() { # FAMILY TEXT-ARCH
     succeed "$1: aligned" clip align "$d/c" --init "$d/s1" --out "$d/s2" --max-steps 2
     succeed "$1: judged" clip eval "$d/c" --model "$d/s2" --model "$d/own"
     succeed "$1: asked" clip embed --model "$d/s2" --text "a red dress" --image "$d/0.jpg"
+    succeed "$1: asked with an empty text" clip embed --model "$d/s2" --text ""
     succeed "$1: its captions are counted" clip stat "$d/c" --text
 }
 
