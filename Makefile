@@ -201,7 +201,7 @@ run-bench: clipstill $(bench_bin)
 
 fuzz-%: ## run tests/fuzz_% under libFuzzer for FUZZ_S seconds (clang); finds lie in build/fuzz/%
 	@$(MAKE) --no-print-directory CC=clang CXX=clang++ O=-O1 SAN=fuzzer-no-link,address,undefined \
-	    CFLAGS=-fno-sanitize-recover=undefined FUZZ_S=$(FUZZ_S) run-fuzz-$*
+	    CFLAGS=-fno-sanitize-recover=undefined CXXFLAGS=-fno-sanitize=vptr FUZZ_S=$(FUZZ_S) run-fuzz-$*
 
 run-fuzz-%: $(build)/fuzz/%
 	@mkdir -p build/fuzz/$*
