@@ -4,9 +4,9 @@
  * through tiles of a few fixed sizes (the last zero-padded), of which one is used for a shape only
  * after it was seen, on this machine, to give every row the bits of a reference tile; primitives
  * are made for one thread with a scratchpad of ours, and a `struct gemm` belongs to one thread. f32
- * accumulates in f32; NUMERICS_BF16 rounds both operands to bf16 and accumulates in f32; on a CPU
- * without bf16 instructions that is refused or slow: gemm_bf16_is_fast says what `--numerics auto`
- * takes.
+ * accumulates in f32; NUMERICS_BF16 rounds both operands to bf16 and accumulates in f32, on every
+ * CPU: where it has no fast instructions for that, by f32 products (featurize/blocks.h), about as
+ * fast as NUMERICS_F32.
  * Library: oneDNN, through featurize/onednn.h.
  */
 #ifndef FEATURIZE_GEMM_H
@@ -21,6 +21,7 @@
 
 struct gemm *gemm_new(struct error *err) MUST_CHECK;
 void gemm_free(struct gemm *g);
+/* Whether bf16 products are faster than f32 ones: what `--numerics auto` takes. */
 bool gemm_bf16_is_fast(void);
 /* Whether this CPU adds products of 8-bit values without saturation, which NUMERICS_INT8 needs. AVX2
  * and the first AVX-512 add pairs in 16 bits, which oneDNN works around by halving the weights:

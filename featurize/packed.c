@@ -25,24 +25,22 @@ static int64_t cols_of(const struct param *t)
     return (int64_t)t->n / t->shape[0];
 }
 
-/* The layout of weight i, asked of oneDNN once a shape, and room for it. */
-static int make_room(struct onednn *o, struct packed *k, const struct params *p, int i,
-                     struct error *err)
+/* Whether weight `i` is in 8-bit integers. */
+static bool in_int8(const struct packed *k, int i)
 {
-    const struct param *t = &p->table[i];
-    struct packed_weight *out = &k->weights[i];
-    int64_t n = rows_of(t), cols = cols_of(t);
-    if (k->calibration && calibration_shift(k->calibration, i))
-        return int8_reserve(o, n, cols, &k->int8[i], err);
-    int same = 0;
-    while (same < i && !(k->weights[same].data && rows_of(&p->table[same]) == n &&
-                         cols_of(&p->table[same]) == cols))
-        same++;
-    if (same < i) {
-        out->desc = k->weights[same].desc;
+    return k->calibration && calibration_shift(k->calibration, i);
+}
+
+/* The layout of a weight as a whole, as weight `like` has it where that is not NULL. */
+static int whole_reserve(struct onednn *o, enum numerics numerics, int64_t n, int64_t cols,
+                         const struct packed_weight *like, struct packed_weight *out,
+                         struct error *err)
+{
+    if (like) {
+        out->desc = like->desc;
     } else {
         struct onednn_matmul tile;
-        struct onednn_linear shape = {.numerics = k->numerics, .n = n, .k = cols};
+        struct onednn_linear shape = {.numerics = numerics, .n = n, .k = cols};
         dnnl_status_t status = onednn_linear_make(o, &shape, PACKED_TILE_ROWS, NULL, &tile,
                                                   &out->desc);
         onednn_matmul_release(&tile);
@@ -54,23 +52,48 @@ static int make_room(struct onednn *o, struct packed *k, const struct params *p,
     return out->data ? 0 : ERR_NOMEM;
 }
 
+/* The layout of weight i, asked of oneDNN once a shape, and room for it. */
+static int make_room(struct onednn *o, struct packed *k, const struct params *p, int i,
+                     struct error *err)
+{
+    const struct param *t = &p->table[i];
+    int64_t n = rows_of(t), cols = cols_of(t);
+    if (in_int8(k, i)) return int8_reserve(o, n, cols, &k->int8[i], err);
+    int same = 0;
+    while (same < i && !(param_is_linear(&p->table[same]) && !in_int8(k, same) &&
+                         rows_of(&p->table[same]) == n && cols_of(&p->table[same]) == cols))
+        same++;
+    if (k->blocks)
+        return block_reserve(o, n, cols, k->numerics == NUMERICS_BF16,
+                             same < i ? &k->blocks[same] : NULL, &k->blocks[i], err);
+    return whole_reserve(o, k->numerics, n, cols, same < i ? &k->weights[same] : NULL,
+                         &k->weights[i], err);
+}
+
+static int whole_fill(struct onednn *o, int64_t n, int64_t cols, const float *values,
+                      struct packed_weight *out, struct error *err)
+{
+    dnnl_memory_desc_t plain;
+    dnnl_status_t status = onednn_plain_weights(NUMERICS_F32, n, cols, &plain);
+    if (!status) status = onednn_reorder(o, &plain, values, &out->desc, out->data);
+    return status
+               ? onednn_failed(status, err, "a layer of %lld x %lld", (long long)n, (long long)cols)
+               : 0;
+}
+
 static void pack_weight(struct packer *w, struct packed *k, const struct params *p, int i)
 {
     const struct param *t = &p->table[i];
     const float *values = params_values(p, i, w->scratch);
-    dnnl_memory_desc_t plain;
+    int64_t n = rows_of(t), cols = cols_of(t);
     int threads = onednn_enter();
-    if (k->weights[i].data) {
-        dnnl_status_t status = onednn_plain_weights(NUMERICS_F32, rows_of(t), cols_of(t), &plain);
-        if (!status)
-            status = onednn_reorder(&w->o, &plain, values, &k->weights[i].desc, k->weights[i].data);
-        if (status)
-            w->rc = onednn_failed(status, &w->error, "a layer of %lld x %lld",
-                                  (long long)rows_of(t), (long long)cols_of(t));
-    } else {
-        w->rc = int8_fill(&w->o, rows_of(t), cols_of(t), values,
-                          calibration_shift(k->calibration, i), &k->int8[i], &w->error);
-    }
+    if (in_int8(k, i))
+        w->rc = int8_fill(&w->o, n, cols, values, calibration_shift(k->calibration, i), &k->int8[i],
+                          &w->error);
+    else if (k->blocks)
+        w->rc = block_fill(&w->o, n, cols, values, &k->blocks[i], &w->error);
+    else
+        w->rc = whole_fill(&w->o, n, cols, values, &k->weights[i], &w->error);
     onednn_leave(threads);
     params_drop(p, i);
     if (w->rc < 0) error_prefix(&w->error, "%s: ", t->name);
@@ -126,8 +149,11 @@ static struct packed *pack(const struct params *p, enum numerics numerics,
                                           err);
     if (!k || !packers) goto done;
     k->numerics = numerics;
-    k->weights = memory_array((uint64_t)p->n, sizeof *k->weights, MEMORY_MAX_FILE, err);
-    if (!k->weights) goto done;
+    if (numerics == NUMERICS_F32 || !gemm_bf16_is_fast())
+        k->blocks = memory_array((uint64_t)p->n, sizeof *k->blocks, MEMORY_MAX_FILE, err);
+    else
+        k->weights = memory_array((uint64_t)p->n, sizeof *k->weights, MEMORY_MAX_FILE, err);
+    if (!k->blocks && !k->weights) goto done;
     k->n = p->n;
     k->calibration = c;
     if (c) k->int8 = memory_array((uint64_t)p->n, sizeof *k->int8, MEMORY_MAX_FILE, err);
@@ -173,7 +199,9 @@ void packed_free(struct packed *k)
     if (!k) return;
     for (int i = 0; k->int8 && i < k->n; i++) int8_release(&k->int8[i]);
     memory_free(k->int8);
-    for (int i = 0; i < k->n; i++) memory_free(k->weights[i].data);
+    for (int i = 0; k->blocks && i < k->n; i++) block_release(&k->blocks[i]);
+    memory_free(k->blocks);
+    for (int i = 0; k->weights && i < k->n; i++) memory_free(k->weights[i].data);
     memory_free(k->weights);
     memory_free(k);
 }

@@ -2,6 +2,7 @@
  * past MAX_PRODUCTS all primitives are dropped; making one costs about 0.3 ms. */
 #include "featurize/product.h"
 
+#include "featurize/gemm.h"
 #include "featurize/vecmath.h"
 #include "store/memory.h"
 
@@ -91,9 +92,41 @@ static uint16_t *round_matrix(struct onednn *o, int64_t rows, int64_t cols, floa
     return out;
 }
 
+/* A compact f32 copy. */
+static float *widen_matrix(struct onednn *o, int64_t rows, int64_t cols, const uint16_t *x,
+                           int64_t ld, struct error *err)
+{
+    float *out = onednn_scratch(o, (size_t)(rows * cols) * sizeof *out, err);
+    for (int64_t i = 0; i < rows && out; i++)
+        vec_from_bf16((size_t)cols, x + i * ld, out + i * cols);
+    return out;
+}
+
+/* product_half by a product of f32, as blocks.h has it for linear layers. */
+static int widened_product(struct onednn *o, const struct product_shape *s, const uint16_t *a,
+                           const uint16_t *b, float *c, struct error *err)
+{
+    size_t mark = o->scratch_used;
+    bool ta = s->transpose_a, tb = s->transpose_b;
+    int64_t a_cols = ta ? s->m : s->k, b_cols = tb ? s->k : s->n;
+    float *wide_a = widen_matrix(o, ta ? s->k : s->m, a_cols, a, s->lda, err);
+    float *wide_b = wide_a ? widen_matrix(o, tb ? s->n : s->k, b_cols, b, s->ldb, err) : NULL;
+    int rc = ERR_NOMEM;
+    if (wide_b) {
+        dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', s->m, s->n, s->k, 1,
+                                          wide_a, a_cols, wide_b, b_cols, s->beta, c, s->ldc);
+        rc = status ? onednn_failed(status, err, "a product of %lld x %lld x %lld", (long long)s->m,
+                                    (long long)s->n, (long long)s->k)
+                    : 0;
+    }
+    o->scratch_used = mark;
+    return rc;
+}
+
 int product_half(struct onednn *o, struct products *all, const struct product_shape *s,
                  const uint16_t *a, const uint16_t *b, float *c, struct error *err)
 {
+    if (!gemm_bf16_is_fast()) return widened_product(o, s, a, b, c, err);
     struct product *p = find_product(o, all, s, err);
     return p ? onednn_matmul_run(o, &p->matmul, a, b, NULL, c, err) : ERR_USAGE;
 }

@@ -289,6 +289,25 @@ VEC_CLONES void vec_bf16(size_t n, const float *x, uint16_t *y)
     for (size_t i = 0; i < n; i++) y[i] = bf16_one(x[i]);
 }
 
+static inline __attribute__((always_inline)) float from_bf16_one(uint16_t x)
+{
+    union {
+        uint32_t u;
+        float f;
+    } bits = {.u = (uint32_t)x << 16};
+    return bits.f;
+}
+
+VEC_CLONES void vec_round_bf16(size_t n, const float *x, float *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = from_bf16_one(bf16_one(x[i]));
+}
+
+VEC_CLONES void vec_from_bf16(size_t n, const uint16_t *x, float *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = from_bf16_one(x[i]);
+}
+
 VEC_CLONES void vec_scale_bf16(size_t n, float scale, const float *x, uint16_t *y)
 {
     for (size_t i = 0; i < n; i++) y[i] = bf16_one(scale * x[i]);

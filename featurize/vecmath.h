@@ -52,6 +52,9 @@ void vec_column_sums(size_t rows, size_t n, const float *x, float *sum);
 
 /* Rounds to bfloat16, to nearest even; a NaN stays a NaN. */
 void vec_bf16(size_t n, const float *x, uint16_t *y);
+/* The same, as a float again. */
+void vec_round_bf16(size_t n, const float *x, float *y);
+void vec_from_bf16(size_t n, const uint16_t *x, float *y);
 
 /* x = exp(scale (x - max)), y = that rounded to bf16; returns the sum of x: NaN when one is. scale > 0. */
 float vec_exp_bf16(size_t n, float scale, float *x, uint16_t *y);

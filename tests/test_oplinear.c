@@ -93,7 +93,6 @@ TEST(in_f32_a_layer_has_the_bits_of_its_parts)
 
 TEST(training_keeps_no_bf16)
 {
-    if (!gemm_bf16_is_fast()) SKIP("this CPU has no bf16 instructions");
     begin();
     struct exec *e = exec_of(EXEC_TRAIN, NUMERICS_BF16);
     struct value *x = random_value(e, ROWS, D);
@@ -107,7 +106,6 @@ TEST(training_keeps_no_bf16)
 
 TEST(in_bf16_each_value_is_rounded_once)
 {
-    if (!gemm_bf16_is_fast()) SKIP("this CPU has no bf16 instructions");
     begin();
     struct exec *e = exec_of(EXEC_INFER, NUMERICS_BF16);
     struct value *x = random_value(e, ROWS, D), *onto = random_value(e, ROWS, OUT);
@@ -164,7 +162,6 @@ static double attended(const struct value *const qkv[3], int s, int i, int head,
  * rounding is half of that. */
 TEST(attention_of_bf16_operands)
 {
-    if (!gemm_bf16_is_fast()) SKIP("this CPU has no bf16 instructions");
     begin();
     for (int heads = 1; heads <= 4; heads *= 2) {
         struct exec *e = exec_of(EXEC_INFER, NUMERICS_BF16);

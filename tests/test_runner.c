@@ -84,7 +84,6 @@ TEST(threads_and_neighbours_change_no_bit)
 {
     make_inputs();
     for (enum numerics numerics = NUMERICS_F32; numerics <= NUMERICS_BF16; numerics++) {
-        if (numerics == NUMERICS_BF16 && !gemm_bf16_is_fast()) continue;
         check_bits(&VIT, numerics);
         check_bits(&TEXT, numerics);
     }

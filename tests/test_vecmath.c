@@ -180,6 +180,12 @@ TEST(bf16_rounds_to_nearest_even)
     for (int i = 0; i < 7; i++) f[i] = x[i].f;
     vec_bf16(7, f, y);
     for (int i = 0; i < 7; i++) CHECK_EQ(y[i], want[i]);
+    float widened[7], rounded[7];
+    vec_from_bf16(7, want, widened);
+    vec_round_bf16(7, f, rounded);
+    CHECK(!memcmp(widened, rounded, sizeof rounded));
+    CHECK_EQ(widened[2], 1.015625);
+    CHECK(isnan(widened[5]));
 }
 
 /* The sum of f32 exponentials, and each of them rounded, whatever the length of the row. */

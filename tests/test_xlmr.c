@@ -282,7 +282,6 @@ TEST(neighbours_do_not_matter)
 
 TEST(neighbours_do_not_matter_in_bf16)
 {
-    if (!gemm_bf16_is_fast()) SKIP("this CPU has no bf16 instructions");
     check_neighbours(NUMERICS_BF16);
 }
 
