@@ -78,7 +78,7 @@ static void add_torch(struct bench_entry *e, double work, const char *f32, const
         .name = "bf16", .work = work, .peer = &torch, .ask = bf16, .goal = goal_bf16};
 }
 
-static void bench_product(bool bf16)
+static void bench_product(void)
 {
     struct error err = {0};
     struct product p = {.gemm = gemm_new(&err)};
@@ -89,11 +89,11 @@ static void bench_product(bool bf16)
     for (size_t i = 0; i < p.params.table[0].n; i++) params_at(&p.params, 0)[i] = bench_noise(i);
     p.x = bench_floats((size_t)M * K);
     p.y = bench_floats((size_t)M * N);
-    for (int k = 0; k <= bf16; k++) {
+    for (int k = 0; k < 2; k++) {
         p.packed[k] = packed_new(&p.params, (enum numerics)k, &err);
         bench_must(p.packed[k], &err);
     }
-    for (int k = 0; k <= bf16; k++) {
+    for (int k = 0; k < 2; k++) {
         struct bench_entry e[5] = {{.name = k ? "clipstill bf16" : "clipstill f32",
                                     .work = GIGA(PRODUCTS),
                                     .run = k ? product_bf16 : product_f32,
@@ -268,17 +268,16 @@ static void bench_training(enum numerics numerics)
 int main(void)
 {
     omp_set_num_threads(1);
-    bool bf16 = gemm_bf16_is_fast();
     bench_peer_open(&torch, "PyTorch", "tests/peer_tower.py", NULL);
-    printf(
-        "\nbf16 products are %s here; the goals against bf16 are set for CPUs with AMX, which this "
-        "one %s\n",
-        bf16 ? "fast" : "not fast and are left out", peak_has_amx_bf16() ? "has" : "lacks");
-    bench_product(bf16);
-    for (int numerics = 0; numerics <= bf16; numerics++) {
-        bench_forward(false, (enum numerics)numerics);
-        bench_forward(true, (enum numerics)numerics);
-        bench_training((enum numerics)numerics);
+    printf("\nbf16 products are %s here; the goals against bf16 are set for CPUs with AMX, which "
+           "this one %s\n",
+           gemm_bf16_is_fast() ? "fast" : "done by f32 ones",
+           peak_has_amx_bf16() ? "has" : "lacks");
+    bench_product();
+    for (enum numerics numerics = NUMERICS_F32; numerics <= NUMERICS_BF16; numerics++) {
+        bench_forward(false, numerics);
+        bench_forward(true, numerics);
+        bench_training(numerics);
     }
     if (gemm_int8_is_exact()) {
         bench_forward(false, NUMERICS_INT8);
