@@ -1,5 +1,5 @@
 /* Ordered tables of bytes in one folder: LMDB with the care it asks for. Library: lmdb, included by
- * kv.c alone.
+ * kv_inside.h alone.
  *
  *     static const char *const tables[] = {"blocks", "meta"};
  *     enum { BLOCKS, META };

@@ -1,5 +1,6 @@
-/* The changes of one writing transaction, in order, so that store/kv.c can replay them after the
- * map has grown: kept only where the map may fill. One block of memory that is reused from batch to batch; threading: one owner.
+/* The changes of one writing transaction, in order, so that store/kv_txn.c can replay them after the
+ * map has grown: kept only where the map may fill. One block of memory that is reused from batch to
+ * batch; threading: one owner.
  */
 #ifndef STORE_KVLOG_H
 #define STORE_KVLOG_H

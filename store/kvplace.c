@@ -47,7 +47,6 @@ int kvplace_refuse_network(const char *folder, struct error *err)
     return 0;
 }
 
-/* Whether a map of `want` bytes can take the place of one of `have`. */
 bool kvplace_can_map(uint64_t have, uint64_t want)
 {
     if (want <= have) return true;
@@ -59,8 +58,7 @@ bool kvplace_can_map(uint64_t have, uint64_t want)
     return true;
 }
 
-/* The size of a map for `bytes` and `room` beyond them, instead of one of `have` bytes: with less
- * room where the address space is short, so that as much as the room stays for everything else. */
+/* Less room where the address space is short, so that as much as the room stays for everything else. */
 uint64_t kvplace_with_room(uint64_t have, uint64_t bytes, uint64_t room)
 {
     while (room > LEAST_ROOM && !kvplace_can_map(have, bytes + 2 * room)) room /= 2;
@@ -88,8 +86,7 @@ int kvplace_reserve_readers(const char *where, const char *folder, struct error 
     return rc;
 }
 
-/* A data file that holds no commit: one or two pages, each of them an empty head or zeros. It is what a
- * power loss leaves of a store whose making had begun. */
+/* One or two pages, each of them an empty head or zeros. */
 bool kvplace_was_never_made(const char *data_path)
 {
     enum { PAGE = 4096, MAGIC_AT = 16, TXNID_AT = 144 };
@@ -108,7 +105,6 @@ bool kvplace_was_never_made(const char *data_path)
     return true;
 }
 
-/* Whether the folder's name leads elsewhere than to the folder open at fd: it was exchanged meanwhile. */
 bool kvplace_has_moved(const char *folder, int fd)
 {
     struct stat then, now;

@@ -1,5 +1,5 @@
 /* Where a store lies, and what the machine gives it: the folder, the disk, the address space; called by
- * store/kv.c alone.
+ * the files of store/kv.h alone.
  *
  * Pure but for kvplace_allow_network, which is set once, before any store is opened.
  */

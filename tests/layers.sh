@@ -19,12 +19,14 @@ check() {
         done < <(sed -nE 's|^#include "(store\|ingest\|featurize\|train\|cli)/.*|\1|p' "$f")
         grep -nE '^#include "[^/]*"' "$f" | sed "s|^|layers: $f: include from the root, not |" | grep . && bad=1
     done < <(ls {store,ingest,featurize,train,cli}/*.[ch] {store,ingest,featurize,train,cli}/*.cc 2>/dev/null)
-    # third-party headers: one .c each (oneDNN: the private onednn.h; ICU: captions, the two kinds of Han characters, words of tokenizers)
+    # third-party headers: one .c each (LMDB: the files of kv, by their kv_inside.h; oneDNN: the private onednn.h; ICU: captions, the two kinds of Han characters, words of tokenizers)
     local spec
     for spec in lmdb.h:1 zstd.h:1 jpeglib.h:1 webp/decode.h:1 zlib.h:1 archive.h:1 jansson.h:1 libxml/:1 cld2/:1 openssl/:1 sentencepiece_processor:1 sentencepiece_trainer:1 unicode/:3 dnnl.h:1 mpi.h:1; do
         local n; n=$(grep -lE "^#include <${spec%:*}" store/* ingest/* featurize/* train/* cli/* 2>/dev/null | wc -l)
         [ "$n" -le "${spec#*:}" ] || { echo "layers: <${spec%:*}> is included by $n files, at most ${spec#*:} may"; bad=1; }
     done
+    f=$(grep -l '^#include "store/kv_inside.h"' {store,ingest,featurize,train,cli}/* 2>/dev/null | grep -v '^store/kv\(_[a-z]*\)\?\.c$')
+    [ -z "$f" ] || { echo "layers: store/kv_inside.h, and with it LMDB, is included by" $f; bad=1; }
     local twice; twice=$(ls {store,ingest,featurize,train,cli}/*.c 2>/dev/null | xargs -n1 basename | sort | uniq -d)
     [ -z "$twice" ] || { echo "layers: stems that stand twice:" $twice; bad=1; }
     local covered stem
@@ -60,6 +62,7 @@ self_test() {
     }
     plant "an include to the right" store/error.c '#include "train/loss.h"'
     plant "a library in a second file" store/error.c '#include <lmdb.h>' store/memory.c
+    plant "LMDB behind another's back" store/corpus.c '#include "store/kv_inside.h"'
     plant "a stem that stands twice" train/error.c '/* twice */'
     plant "a stage that prints" store/error.c 'void f(void) { printf("x"); }'
     plant "a stem without a test" store/orphan.c '/* nobody looks */'

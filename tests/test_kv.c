@@ -1,6 +1,6 @@
 /* Tables over LMDB: growth in mid batch, readers in other processes, refusals.
  *
- * covers: kvlog kvplace
+ * covers: kv_map kv_txn kv_cursor kvlog kvplace
  */
 #include "store/kv.h"
 
