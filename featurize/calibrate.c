@@ -89,9 +89,7 @@ static int write_file(const struct calibrator *c, const char *path, struct error
     json_set(part, "layers", calibration_json(t->calibration, &t->params));
     json_set_string(j, "schema", SCHEMA);
     json_set(j, part_of(c->identity->is_text), part);
-    char *text = rc == 0 ? json_write(j, JSON_PRETTY, err) : NULL;
-    if (rc == 0) rc = text ? file_write(path, text, strlen(text), err) : ERR_NOMEM;
-    memory_free(text);
+    if (rc == 0) rc = json_write_file(path, j, err);
     json_free(j);
     return rc;
 }

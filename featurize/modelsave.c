@@ -12,24 +12,11 @@
 #include "store/file.h"
 #include "store/memory.h"
 
-static int write_bytes(const char *dir, const char *name, const void *bytes, size_t n,
-                       struct error *err)
-{
-    char *path = file_join(dir, name, err);
-    if (!path) return ERR_NOMEM;
-    int rc = file_write(path, bytes, n, err);
-    memory_free(path);
-    return rc;
-}
-
 /* j is taken. */
 static int write_json(const char *dir, const char *name, struct json *j, struct error *err)
 {
-    char *text = json_write(j, JSON_PRETTY, err);
+    int rc = json_write_in(dir, name, j, err);
     json_free(j);
-    if (!text) return ERR_NOMEM;
-    int rc = write_bytes(dir, name, text, strlen(text), err);
-    memory_free(text);
     return rc;
 }
 

@@ -106,16 +106,6 @@ done:
     return rc;
 }
 
-static int write_file(const char *dir, const char *name, const void *bytes, size_t n,
-                      struct error *err)
-{
-    char *path = file_join(dir, name, err);
-    if (!path) return ERR_NOMEM;
-    int rc = file_write(path, bytes, n, err);
-    memory_free(path);
-    return rc;
-}
-
 static struct json *config_of(const struct tokenizer *t, int max_tokens)
 {
     static const struct {
@@ -151,13 +141,10 @@ int tokenizerfile_write(const char *dir, const struct tokenizer *t, int max_toke
     const char *name;
     int rc = 0;
     for (int i = 0; rc == 0 && (name = tokenizer_file(t, i, &bytes, &n)); i++)
-        rc = write_file(dir, name, bytes, n, err);
+        rc = file_write_in(dir, name, bytes, n, err);
     if (rc < 0) return rc;
     struct json *j = config_of(t, max_tokens);
-    char *text = json_write(j, JSON_PRETTY, err);
+    rc = json_write_in(dir, "tokenizer_config.json", j, err);
     json_free(j);
-    if (!text) return ERR_NOMEM;
-    rc = write_file(dir, "tokenizer_config.json", text, strlen(text), err);
-    memory_free(text);
     return rc;
 }

@@ -82,6 +82,16 @@ int file_write(const char *path, const void *bytes, size_t n, struct error *err)
     return rc;
 }
 
+int file_write_in(const char *folder, const char *name, const void *bytes, size_t n,
+                  struct error *err)
+{
+    char *path = file_join(folder, name, err);
+    if (!path) return ERR_NOMEM;
+    int rc = file_write(path, bytes, n, err);
+    memory_free(path);
+    return rc;
+}
+
 bool file_exists(const char *path)
 {
     return access(path, F_OK) == 0;

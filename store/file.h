@@ -15,6 +15,8 @@
 /* Reads a whole file of at most limit bytes; a NUL stands after the last. *bytes owned: memory_free. */
 int file_read(const char *path, uint64_t limit, char **bytes, size_t *n, struct error *err) MUST_CHECK;
 int file_write(const char *path, const void *bytes, size_t n, struct error *err) MUST_CHECK;
+/* file_write of folder/name. */
+int file_write_in(const char *folder, const char *name, const void *bytes, size_t n, struct error *err) MUST_CHECK;
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
 /* Neither a regular file nor a folder: a pipe, which can be read once. */

@@ -296,6 +296,22 @@ char *json_write(const struct json *j, enum json_style style, struct error *err)
     return copy;
 }
 
+int json_write_file(const char *path, const struct json *j, struct error *err)
+{
+    char *text = json_write(j, JSON_PRETTY, err);
+    int rc = text ? file_write(path, text, strlen(text), err) : ERR_NOMEM;
+    memory_free(text);
+    return rc;
+}
+
+int json_write_in(const char *folder, const char *name, const struct json *j, struct error *err)
+{
+    char *text = json_write(j, JSON_PRETTY, err);
+    int rc = text ? file_write_in(folder, name, text, strlen(text), err) : ERR_NOMEM;
+    memory_free(text);
+    return rc;
+}
+
 bool json_same(const struct json *a, const struct json *b)
 {
     return a == b || json_equal((json_t *)(uintptr_t)a, (json_t *)(uintptr_t)b);

@@ -70,6 +70,9 @@ enum json_style { JSON_LINE, JSON_PRETTY, JSON_SORTED }; /* JSON_SORTED: one lin
 /* The text, NUL-terminated; owned: memory_free. Reals are written with 17 digits where needed
  * (round trip). */
 char *json_write(const struct json *j, enum json_style style, struct error *err) MUST_CHECK;
+/* JSON_PRETTY into a file, or into folder/name, as file_write does it. */
+int json_write_file(const char *path, const struct json *j, struct error *err) MUST_CHECK;
+int json_write_in(const char *folder, const char *name, const struct json *j, struct error *err) MUST_CHECK;
 bool json_same(const struct json *a, const struct json *b);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "store/clipfolder.h"
+#include "store/json.h"
 #include "store/memory.h"
 #include "store/transfer_inside.h"
 
@@ -126,7 +127,7 @@ static int write_identity(const char *folder, const char *tower, struct features
     struct json *identity = transfer_identity(featureset_spec(fs));
     char *path = clipfolder_identity(folder, tower, err);
     json_set_bool(identity, "normalized", true);
-    int rc = path ? transfer_write_identity(path, identity, err) : ERR_NOMEM;
+    int rc = path ? json_write_file(path, identity, err) : ERR_NOMEM;
     memory_free(path);
     json_free(identity);
     return rc;

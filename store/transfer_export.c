@@ -9,6 +9,7 @@
 
 #include "store/featurefile.h"
 #include "store/file.h"
+#include "store/json.h"
 #include "store/memory.h"
 #include "store/npy.h"
 #include "store/transfer_inside.h"
@@ -107,14 +108,6 @@ done:
     return rc;
 }
 
-int transfer_write_identity(const char *path, const struct json *identity, struct error *err)
-{
-    char *text = json_write(identity, JSON_PRETTY, err);
-    int rc = text ? file_write(path, text, strlen(text), err) : ERR_NOMEM;
-    memory_free(text);
-    return rc;
-}
-
 /* Where the rows go: one of the two. */
 struct sink {
     struct npy_writer *npy;
@@ -165,7 +158,7 @@ static int to_npy(struct featureset *fs, const struct transfer_target *to,
 {
     char *path = path_of(to->npy, ".identity.json", err);
     int rc = path ? write_keys(to->npy, rows, n, err) : ERR_NOMEM;
-    if (rc == 0) rc = transfer_write_identity(path, identity, err);
+    if (rc == 0) rc = json_write_file(path, identity, err);
     memory_free(path);
     path = rc == 0 ? path_of(to->npy, ".npy", err) : NULL;
     if (rc == 0)

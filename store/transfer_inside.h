@@ -15,6 +15,5 @@ int transfer_rows(struct corpus *c, struct featureset *fs, uint32_t view, struct
                   size_t *n, struct error *err) MUST_CHECK;
 /* The identity that came with an imported set, or what the set knows of itself. Owned: json_free. */
 struct json *transfer_identity(const struct featureset_spec *spec);
-int transfer_write_identity(const char *path, const struct json *identity, struct error *err) MUST_CHECK;
 
 #endif

@@ -1,6 +1,7 @@
 /* JSON: strict reading with places in errors, round trips, and what cannot be written. */
 #include "store/json.h"
 
+#include "store/file.h"
 #include "store/memory.h"
 #include "tests/check.h"
 
@@ -103,6 +104,29 @@ TEST(json_writes_what_it_reads)
     json_free(j);
     json_free(back);
     json_free(other);
+}
+
+TEST(json_is_written_to_a_file)
+{
+    char folder[] = "/tmp/clipstill-json-XXXXXX";
+    CHECK(mkdtemp(folder) != NULL);
+    char *path = file_join(folder, "x.json", &err);
+    struct json *j = json_new_object(), *back[2];
+    json_set_int(j, "a", 7);
+    CHECK_OK(json_write_file(path, j, &err), &err);
+    back[0] = json_read_file(path, 100, &err);
+    json_set_int(j, "a", 8);
+    CHECK_OK(json_write_in(folder, "x.json", j, &err), &err);
+    back[1] = json_read_file(path, 100, &err);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(json_int(json_get(back[i], "a"), 0), 7 + i);
+        json_free(back[i]);
+    }
+    CHECK_EQ(json_write_in("/nowhere", "x.json", j, &err), ERR_NOT_FOUND);
+    CHECK_HAS(err.text, "/nowhere/x.json");
+    json_free(j);
+    memory_free(path);
+    CHECK_OK(file_remove_folder(folder, &err), &err);
 }
 
 TEST(json_reals_are_as_short_as_they_can_be)

@@ -367,11 +367,8 @@ int checkpoint_finish(struct checkpoint *k, const struct json *summary, struct e
     json_set_string(run, "schema", "clipstill-run-1");
     json_set(run, "settings", json_clone(k->settings));
     json_set(run, "summary", json_clone(summary));
-    char *text = json_write(run, JSON_PRETTY, err);
+    int rc = json_write_file(k->run_path, run, err);
     json_free(run);
-    if (!text) return ERR_NOMEM;
-    int rc = file_write(k->run_path, text, strlen(text), err);
-    memory_free(text);
     if (rc == 0) rc = file_remove_folder(k->folder, err);
     return rc;
 }
