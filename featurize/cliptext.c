@@ -51,14 +51,14 @@ static struct value *embed(struct pass *p)
     return op_add_embed(p->e, x, position, pos); // (tokens, D)
 }
 
-static struct value *block(struct pass *p, struct value *x)
+static struct value *block(struct pass *p, struct value *x, const struct pass_grid *g)
 {
     const struct tower_config *c = &p->tower->config;
     struct value *h = pass_norm(p, x);
     struct value *q = pass_linear(p, h, true);
     struct value *k = pass_linear(p, h, true);
     struct value *v = pass_linear(p, h, true);
-    struct value *y = op_causal_attention(p->e, q, k, v, p->in->n, p->in->offsets, c->heads);
+    struct value *y = op_causal_attention(p->e, q, k, v, p->in->n, g->offsets, c->heads);
     x = op_add(p->e, x, pass_linear(p, y, true));
     return pass_mlp(p, pass_norm(p, x), c->act, x);
 }
@@ -81,13 +81,7 @@ void cliptext_forward(struct pass *p)
     if (pass_check_texts(p) < 0) return;
     struct pass_grid grid = {.offsets = p->in->offsets};
     size_t mark = exec_mark(p->e);
-    struct value *x = pass_keep(p, mark, NULL, embed(p));
-    pass_taps(p, 0, x, &grid);
-    for (int i = 1; i <= p->last_block; i++) {
-        mark = exec_mark(p->e);
-        x = pass_keep(p, mark, x, block(p, x));
-        pass_taps(p, i, x, &grid);
-    }
+    struct value *x = pass_blocks(p, mark, embed(p), &grid, block);
     if (!p->final) return;
     mark = exec_mark(p->e);
     int32_t *rows = end_rows(p);

@@ -170,6 +170,19 @@ void pass_taps(struct pass *p, int block, struct value *x, const struct pass_gri
     }
 }
 
+struct value *pass_blocks(struct pass *p, size_t mark, struct value *x, const struct pass_grid *g,
+                          pass_block *block)
+{
+    x = pass_keep(p, mark, NULL, x);
+    pass_taps(p, 0, x, g);
+    for (int i = 1; i <= p->last_block; i++) {
+        mark = exec_mark(p->e);
+        x = pass_keep(p, mark, x, block(p, x, g));
+        pass_taps(p, i, x, g);
+    }
+    return x;
+}
+
 void pass_final(struct pass *p, struct value *y)
 {
     for (int i = 0; i < p->n_taps; i++)

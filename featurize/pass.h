@@ -3,6 +3,7 @@
  *     x = pass_linear(p, pass_norm(p, x), true); // takes the next slots, in the order of the layout
  *     x = pass_keep(p, mark, into, x); // gives back what a block needed inside (EXEC_INFER)
  *     pass_taps(p, block, x, &grid);                            // delivers the taps of this block
+ *     x = pass_blocks(p, mark, embed(p), &grid, block);         // all of that for a transformer
  *
  * `x` between blocks is the residual stream. In EXEC_INFER pass_keep copies it down to where the
  * block began, so that a pass needs the memory of one block, whatever its depth; a tap is therefore
@@ -50,6 +51,12 @@ struct value *pass_mlp(struct pass *p, struct value *x, enum act act, struct val
 struct value *pass_keep(struct pass *p, size_t mark, struct value *into, struct value *y);
 /* Fills out[] for every tap of `block`; MEAN counts class tokens, GRID does not. */
 void pass_taps(struct pass *p, int block, struct value *x, const struct pass_grid *g);
+/* What a block makes of x, whose rows lie as g says. */
+typedef struct value *pass_block(struct pass *p, struct value *x, const struct pass_grid *g);
+/* A transformer's residual stream: x, which was embedded since `mark`, through the blocks 1 to
+ * last_block, with the taps of each and of block 0. */
+struct value *pass_blocks(struct pass *p, size_t mark, struct value *x, const struct pass_grid *g,
+                          pass_block *block);
 /* Fills out[] of every FINAL tap. */
 void pass_final(struct pass *p, struct value *y);
 

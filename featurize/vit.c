@@ -79,10 +79,10 @@ static struct value *embed(struct pass *p, int tokens)
     return pass_norm(p, x); // (n * (N + 1), D)
 }
 
-static struct value *block(struct pass *p, struct value *x, const int32_t *offsets)
+static struct value *block(struct pass *p, struct value *x, const struct pass_grid *g)
 {
     const struct tower_config *c = &p->tower->config;
-    x = pass_attention(p, pass_norm(p, x), p->in->n, offsets, c->heads, x);
+    x = pass_attention(p, pass_norm(p, x), p->in->n, g->offsets, c->heads, x);
     return pass_mlp(p, pass_norm(p, x), c->act, x);
 }
 
@@ -94,13 +94,7 @@ void vit_forward(struct pass *p)
     if (!offsets) return;
     struct pass_grid grid = {.offsets = offsets, .side = side(c), .skip = 1};
     size_t mark = exec_mark(p->e);
-    struct value *x = pass_keep(p, mark, NULL, embed(p, tokens));
-    pass_taps(p, 0, x, &grid);
-    for (int i = 1; i <= p->last_block; i++) {
-        mark = exec_mark(p->e);
-        x = pass_keep(p, mark, x, block(p, x, offsets));
-        pass_taps(p, i, x, &grid);
-    }
+    struct value *x = pass_blocks(p, mark, embed(p, tokens), &grid, block);
     if (!p->final) return;
     mark = exec_mark(p->e);
     struct value *y = op_gather(p->e, x, p->in->n, offsets); /* row offsets[i] is a class token */

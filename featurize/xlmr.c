@@ -83,10 +83,10 @@ static struct value *embed(struct pass *p)
     return pass_norm(p, x); // (tokens, D)
 }
 
-static struct value *block(struct pass *p, struct value *x)
+static struct value *block(struct pass *p, struct value *x, const struct pass_grid *g)
 {
     const struct tower_config *c = &p->tower->config;
-    x = pass_norm(p, pass_attention(p, x, p->in->n, p->in->offsets, c->heads, x));
+    x = pass_norm(p, pass_attention(p, x, p->in->n, g->offsets, c->heads, x));
     return pass_norm(p, pass_mlp(p, x, c->act, x));
 }
 
@@ -113,13 +113,7 @@ void xlmr_forward(struct pass *p)
     if (pass_check_texts(p) < 0) return;
     struct pass_grid grid = {.offsets = p->in->offsets};
     size_t mark = exec_mark(p->e);
-    struct value *x = pass_keep(p, mark, NULL, embed(p));
-    pass_taps(p, 0, x, &grid);
-    for (int i = 1; i <= p->last_block; i++) {
-        mark = exec_mark(p->e);
-        x = pass_keep(p, mark, x, block(p, x));
-        pass_taps(p, i, x, &grid);
-    }
+    struct value *x = pass_blocks(p, mark, embed(p), &grid, block);
     if (!p->final) return;
     mark = exec_mark(p->e);
     pass_final(p, pass_keep(p, mark, NULL, head(p, x)));
