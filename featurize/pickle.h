@@ -10,7 +10,7 @@
  * A pickle is a program that may call any Python function. This reader knows the opcodes that build
  * numbers, texts, tuples, lists and dictionaries, and notes a call as "this global with these
  * arguments". An opcode outside of these, and a global outside of the caller's list, is refused by
- * name. Values, stack and memo are bounded by the bytes given and by limits of pickle.c; no
+ * name. Values, stack and memo are bounded by the bytes given and by limits of its own; no
  * recursion. A list may contain itself: readers look at fixed depths.
  * Format: Python's Lib/pickletools.py, protocols 2 to 5. Threading: read-only; any thread.
  */

@@ -1,5 +1,8 @@
 /* Pickles as data: every opcode that is known, those that are not, globals outside of the list, and
- * what a hostile pickle may try with stack, memo and marks. */
+ * what a hostile pickle may try with stack, memo and marks.
+ *
+ * covers: pickle_machine
+ */
 #include "featurize/pickle.h"
 #include "store/memory.h"
 #include "tests/check.h"
