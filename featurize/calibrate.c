@@ -6,7 +6,6 @@
 
 #include "featurize/corpussample.h"
 #include "featurize/gemm.h"
-#include "store/file.h"
 #include "store/memory.h"
 
 #define SCHEMA         "clipstill.calibration.1"
