@@ -98,6 +98,14 @@ static const char *check_skipped;
         return;                                                                                    \
     } while (0)
 
+/* Of a set-up, without which no test can run: ends the program. */
+static inline void check_must(int rc, const struct error *err)
+{
+    if (rc >= 0) return;
+    printf("Bail out! %s: %s\n", error_word(rc), err->text);
+    exit(1);
+}
+
 #define TEST_MAIN                                                                                  \
     int main(int argc, char **argv)                                                                \
     {                                                                                              \

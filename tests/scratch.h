@@ -1,37 +1,46 @@
-/* A folder of one test under /tmp, and files written into it from text; for tests of readers.
+/* A folder of one test under /tmp, paths in it, and files written into it from text.
  *
- *     struct scratch s; scratch_make(&s); const char *path = scratch_text(&s, "m.tsv", "image\tcaption\n"); ... scratch_remove(&s);
+ *     static struct scratch scratch;
+ *     scratch_make(&scratch);
+ *     const char *path = scratch_text(&scratch, "m.tsv", "image\tcaption\n"); ...
+ *     scratch_remove(&scratch);
+ *
+ *     const char *path = scratch_here("model.safetensors");    // in a folder of the whole program, gone at its end
  */
 #ifndef TESTS_SCRATCH_H
 #define TESTS_SCRATCH_H
+
+#include <unistd.h>
 
 #include "store/file.h"
 #include "tests/check.h"
 
 struct scratch {
     char folder[64];
-    char path[8][300]; /* the last eight names asked for */
+    char path[24][300]; /* the last names asked for */
     int turn;
 };
 
-static void scratch_make(struct scratch *s)
+static inline void scratch_make(struct scratch *s)
 {
     *s = (struct scratch){.folder = "/tmp/clipstill-test-XXXXXX"};
     if (!mkdtemp(s->folder)) abort();
 }
 
-static const char *scratch_path(struct scratch *s, const char *name)
+/* Borrowed until 24 more were asked for. */
+static inline const char *scratch_path(struct scratch *s, const char *name)
 {
-    s->turn = (s->turn + 1) % 8;
+    s->turn = (s->turn + 1) % 24;
     char *path = s->path[s->turn];
-    size_t n = strlen(s->folder);
+    size_t n = strlen(s->folder), m = strlen(name) + 1;
+    if (n + 1 + m > sizeof s->path[0]) abort();
     memcpy(path, s->folder, n);
     path[n] = '/';
-    memcpy(path + n + 1, name, strlen(name) + 1);
+    memcpy(path + n + 1, name, m);
     return path;
 }
 
-static const char *scratch_bytes(struct scratch *s, const char *name, const void *bytes, size_t n)
+static inline const char *scratch_bytes(struct scratch *s, const char *name, const void *bytes, size_t n)
 {
     struct error err = {0};
     const char *path = scratch_path(s, name);
@@ -41,10 +50,27 @@ static const char *scratch_bytes(struct scratch *s, const char *name, const void
 
 #define scratch_text(s, name, text) scratch_bytes(s, name, text, sizeof text - 1)
 
-static void scratch_remove(struct scratch *s)
+static inline void scratch_remove(struct scratch *s)
 {
     struct error err = {0};
     if (file_remove_folder(s->folder, &err) < 0) CHECK_FAIL("%s", err.text);
+}
+
+static struct scratch scratch_program;
+static pid_t scratch_owner; /* a forked child leaves the folder alone */
+
+static inline const char *scratch_here(const char *name)
+{
+    if (!scratch_owner) {
+        scratch_make(&scratch_program);
+        scratch_owner = getpid();
+    }
+    return scratch_path(&scratch_program, name);
+}
+
+__attribute__((destructor)) static inline void scratch_end(void)
+{
+    if (scratch_owner == getpid()) scratch_remove(&scratch_program);
 }
 
 #endif

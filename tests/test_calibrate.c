@@ -4,7 +4,7 @@
  *
  * covers: corpussample
  */
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -25,35 +25,10 @@
 #define TOP          10
 
 static const char teacher[] = "samples/teacher";
-static char folder[64];
+static struct scratch scratch;
 static struct error err;
 
-static void must(int rc)
-{
-    if (rc >= 0) return;
-    printf("Bail out! %s: %s\n", error_word(rc), err.text);
-    exit(1);
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[8][160];
-    static int turn;
-    turn = (turn + 1) % 8;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
-
-static void set_up(void)
-{
-    strcpy(folder, "/tmp/clipstill-calibrate-XXXXXX");
-    if (!mkdtemp(folder)) abort();
-}
-
-static void tear_down(void)
-{
-    CHECK_OK(file_remove_folder(folder, &err), &err);
-}
+#define must(call) check_must(call, &err)
 
 /* Pictures first, last of the folder, from one end or the other: the order of arrival. */
 static void add_pictures(struct corpus *c, char *const *names, int first, int end, int step)
@@ -202,8 +177,8 @@ static double overlap(const float *text[2], int n_texts, const float *image[2], 
 TEST(int8_agrees_with_f32_on_the_bundled_teacher)
 {
     if (!gemm_int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");
-    set_up();
-    const char *cache = path_of("c");
+    scratch_make(&scratch);
+    const char *cache = scratch_path(&scratch, "c");
     struct featurize_set sets[2];
     struct featurize_options f32 = options(FEATURIZE_F32, "f"), int8 = options(FEATURIZE_INT8, "i");
     make_corpus(cache, 0, N_PICTURES, MAX_CAPTIONS);
@@ -224,7 +199,7 @@ TEST(int8_agrees_with_f32_on_the_bundled_teacher)
     printf("# of the %d nearest pictures of %d captions, both find %.4f\n", TOP, n_texts, share);
     CHECK(share >= 0.95);
     for (int k = 0; k < 2; k++) memory_free(image[k]), memory_free(text[k]);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 static struct json *fingerprint_of(const char *cache, const char *name)
@@ -251,9 +226,10 @@ static bool same_fingerprints(const char *a, const char *b, const char *name)
 TEST(a_calibration_is_of_the_keys_and_is_frozen)
 {
     if (!gemm_int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");
-    set_up();
+    scratch_make(&scratch);
     struct featurize_set sets[2];
-    const char *a = path_of("a"), *b = path_of("b"), *c = path_of("c"), *file = path_of("cal.json");
+    const char *a = scratch_path(&scratch, "a"), *b = scratch_path(&scratch, "b"),
+               *c = scratch_path(&scratch, "c"), *file = scratch_path(&scratch, "cal.json");
     struct featurize_options o = options(FEATURIZE_INT8, NULL);
     make_corpus(a, 0, 100, 400);
     make_corpus(b, 99, -1, 400);
@@ -278,20 +254,20 @@ TEST(a_calibration_is_of_the_keys_and_is_frozen)
     CHECK(same_fingerprints(a, b, "text.block1.mean"));
     featurise(c, &o, sets);
     CHECK(!same_fingerprints(a, c, "image.block1@2x2"));
-    CHECK_OK(file_remove_folder(path_of("c/features"), &err), &err);
+    CHECK_OK(file_remove_folder(scratch_path(&scratch, "c/features"), &err), &err);
     o.calibration = file;
     featurise(c, &o, sets);
     CHECK(same_fingerprints(a, c, "image.block1@2x2"));
     CHECK(same_fingerprints(a, c, "text.block1.mean"));
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(what_is_worse_than_asked_for_is_refused)
 {
     if (!gemm_int8_is_exact()) SKIP("this CPU adds 8-bit products with saturation");
-    set_up();
+    scratch_make(&scratch);
     struct featurize_result r;
-    const char *cache = path_of("c"), *file = path_of("cal.json");
+    const char *cache = scratch_path(&scratch, "c"), *file = scratch_path(&scratch, "cal.json");
     char **names;
     size_t n;
     struct featurize_options o = options(FEATURIZE_INT8, NULL);
@@ -313,7 +289,7 @@ TEST(what_is_worse_than_asked_for_is_refused)
     struct json *f = fingerprint_of(cache, "image.final");
     CHECK(strncmp(json_text(json_get(f, "numerics"), ""), "int8", 4));
     json_free(f);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

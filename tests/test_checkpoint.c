@@ -3,22 +3,16 @@
 
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 #include "train/checkpoint.h"
 
-static char folder[64], out[80];
+static struct scratch scratch;
+static char out[80];
 
 static void fresh(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/clipstill-checkpoint-XXXXXX");
-    if (!mkdtemp(folder)) abort();
-    snprintf(out, sizeof out, "%s/out", folder);
-}
-
-static void clean(void)
-{
-    struct error err;
-    if (file_remove_folder(folder, &err) < 0) abort();
+    scratch_make(&scratch);
+    snprintf(out, sizeof out, "%s/out", scratch.folder);
 }
 
 static struct json *settings(double lr, const char *set)
@@ -77,7 +71,7 @@ TEST(round_trip)
     memory_free(pins);
     checkpoint_close(&k);
     json_free(s);
-    clean();
+    scratch_remove(&scratch);
 }
 
 TEST(other_settings_are_refused_by_name)
@@ -95,7 +89,7 @@ TEST(other_settings_are_refused_by_name)
     checkpoint_close(&k);
     json_free(s);
     json_free(other);
-    clean();
+    scratch_remove(&scratch);
 }
 
 TEST(damage_is_seen)
@@ -130,7 +124,7 @@ TEST(damage_is_seen)
     checkpoint_close(&k);
     memory_free(bytes);
     json_free(s);
-    clean();
+    scratch_remove(&scratch);
 }
 
 TEST(a_second_run_waits_and_leftovers_go)
@@ -153,7 +147,7 @@ TEST(a_second_run_waits_and_leftovers_go)
     CHECK(!file_exists(a) && !file_exists(b));
     checkpoint_close(&second);
     json_free(s);
-    clean();
+    scratch_remove(&scratch);
 }
 
 TEST(a_finished_run_is_a_hit)
@@ -176,7 +170,7 @@ TEST(a_finished_run_is_a_hit)
     checkpoint_close(&k);
     json_free(s);
     json_free(other);
-    clean();
+    scratch_remove(&scratch);
 }
 
 TEST(a_foreign_model_is_not_overwritten)
@@ -192,7 +186,7 @@ TEST(a_foreign_model_is_not_overwritten)
     CHECK_EQ(checkpoint_open(&k, out, s, &err), ERR_EXISTS);
     checkpoint_close(&k);
     json_free(s);
-    clean();
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

@@ -14,22 +14,12 @@
 #include "store/file.h"
 #include "store/format.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 #include "tests/dumptext.h"
 
-static char cache[64];
+static struct scratch scratch;
+static char *const cache = scratch.folder;
 static struct error err;
-
-static void make_cache(void)
-{
-    strcpy(cache, "/tmp/clipstill-corpus-XXXXXX");
-    if (!mkdtemp(cache)) abort();
-}
-
-static void drop_cache(void)
-{
-    if (file_remove_folder(cache, &err) < 0) abort();
-}
 
 static int wait_for(pid_t child)
 {
@@ -152,7 +142,7 @@ static int n_lines(const char *text, const char *word)
 
 TEST(corpus_same_rows_in_any_order_and_batches_dump_the_same)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     char *one = dump();
     CHECK_EQ(n_lines(one, "image"), 40);
@@ -170,12 +160,12 @@ TEST(corpus_same_rows_in_any_order_and_batches_dump_the_same)
     struct text findings = {0};
     CHECK_EQ(verify(&findings), 0);
     CHECK(!findings.p);
-    drop_cache();
-    make_cache();
+    scratch_remove(&scratch);
+    scratch_make(&scratch);
     CHECK_OK(ingest(37, 9), &err);
     char *other = dump();
     CHECK_STR(one, other);
-    drop_cache();
+    scratch_remove(&scratch);
     memory_free(one);
     memory_free(again);
     memory_free(other);
@@ -183,7 +173,7 @@ TEST(corpus_same_rows_in_any_order_and_batches_dump_the_same)
 
 TEST(corpus_counts_and_reads_back)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 30), &err);
     struct corpus *c;
     struct corpus_counts counts;
@@ -240,12 +230,12 @@ TEST(corpus_counts_and_reads_back)
     memory_free(classes);
     memory_free(pairs);
     corpus_close(c);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 TEST(corpus_refuses_what_makes_no_sense)
 {
-    make_cache();
+    scratch_make(&scratch);
     struct corpus *c, *d;
     bool is_new, changed;
     uint32_t number;
@@ -302,12 +292,12 @@ TEST(corpus_refuses_what_makes_no_sense)
     corpus_close(c);
     struct text findings = {0};
     CHECK_EQ(verify(&findings), 0);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 TEST(corpus_abort_leaves_nothing)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     char *before = dump();
     struct corpus *c;
@@ -331,18 +321,18 @@ TEST(corpus_abort_leaves_nothing)
     CHECK_STR(before, after);
     memory_free(before);
     memory_free(after);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 /* The writer is another process, killed in the middle of batch after batch; the same rows complete
  * what is missing. */
 TEST(corpus_survives_kill_9_in_mid_batch)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     char *whole = dump();
-    drop_cache();
-    make_cache();
+    scratch_remove(&scratch);
+    scratch_make(&scratch);
     for (int round = 0; round < 4; round++) {
         pid_t child = fork();
         if (child == 0) {
@@ -369,18 +359,18 @@ TEST(corpus_survives_kill_9_in_mid_batch)
     CHECK_STR(whole, resumed);
     memory_free(whole);
     memory_free(resumed);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 /* Every allocation of a batch fails in turn: an error each time, and the batch that goes through at
  * last is whole. */
 TEST(corpus_survives_any_failed_allocation)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     char *whole = dump();
-    drop_cache();
-    make_cache();
+    scratch_remove(&scratch);
+    scratch_make(&scratch);
     struct corpus *c;
     int nth = 1, n_failed = 0, done = 0;
     CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
@@ -404,12 +394,12 @@ TEST(corpus_survives_any_failed_allocation)
     CHECK_STR(whole, resumed);
     memory_free(whole);
     memory_free(resumed);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 TEST(corpus_reader_sees_its_snapshot_until_refresh)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     int up[2], down[2];
     char x = 'x';
@@ -443,7 +433,7 @@ TEST(corpus_reader_sees_its_snapshot_until_refresh)
     CHECK_EQ(write(down[1], &x, 1), 1);
     CHECK_EQ(wait_for(child), 0);
     corpus_close(c);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 static const char *const names[] = {"meta",     "images",       "image_bytes", "image_keys",
@@ -481,7 +471,7 @@ static void flip(int table, int bit)
 
 TEST(corpus_verify_finds_a_flipped_bit_in_every_table)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     for (int table = 0; table < N_TABLES; table++) {
         struct text findings = {0};
@@ -497,12 +487,12 @@ TEST(corpus_verify_finds_a_flipped_bit_in_every_table)
         findings = (struct text){0};
         CHECK_EQ(verify(&findings), 0);
     }
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 TEST(corpus_getters_do_not_return_damaged_bytes)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     flip(2, 77);  /* the bytes of image 20 */
     flip(4, 300); /* caption 35 */
@@ -516,7 +506,7 @@ TEST(corpus_getters_do_not_return_damaged_bytes)
     CHECK_EQ(corpus_caption_text(c, 35, &text, &n, NULL, &err), ERR_CORRUPT);
     CHECK_OK(corpus_caption_text(c, 34, &text, &n, NULL, &err), &err);
     corpus_close(c);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 /* A caller's key is taken as it is: the same record as with one made here, and one that belongs to
@@ -530,7 +520,7 @@ TEST(corpus_trusts_a_key_and_finds_a_wrong_one)
     uint32_t number, again;
     bool is_new;
     struct corpus_image image = {.format = IMAGE_JPEG, .orientation = 1};
-    make_cache();
+    scratch_make(&scratch);
     size_t n = picture_of(1, bytes);
     digest_of(bytes, n, image.key);
     CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
@@ -551,7 +541,7 @@ TEST(corpus_trusts_a_key_and_finds_a_wrong_one)
     CHECK(corpus_verify(c, count_finding, &findings, NULL, &err) > 0);
     corpus_close(c);
     memory_free(findings.p);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 /* Writes the format record of another version, under a right checksum: the first 8 bytes of
@@ -577,14 +567,14 @@ static void set_version(char version)
 
 TEST(corpus_of_another_version_is_refused)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     set_version(9);
     struct corpus *c;
     CHECK_EQ(corpus_open(&c, cache, CORPUS_READ, &err), ERR_INCOMPATIBLE);
     CHECK_HAS(err.text, "version 9");
     CHECK_EQ(corpus_open(&c, cache, CORPUS_WRITE, &err), ERR_INCOMPATIBLE);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 TEST(corpus_of_version_1_is_read_and_made_new)
@@ -592,7 +582,7 @@ TEST(corpus_of_version_1_is_read_and_made_new)
     uint8_t number[4] = {0, 0, 0, 3}, body[RECORD_IMAGE_BYTES];
     struct corpus_image image;
     struct corpus *c;
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
     CHECK_OK(corpus_begin(c, &err), &err);
@@ -611,7 +601,7 @@ TEST(corpus_of_version_1_is_read_and_made_new)
         CHECK_OK(corpus_verify(c, print_finding, NULL, NULL, &err), &err);
         corpus_close(c);
     }
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 TEST(rejects_are_taken_out)
@@ -619,7 +609,7 @@ TEST(rejects_are_taken_out)
     struct corpus *c;
     uint64_t number[3];
     bool is_new;
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
     CHECK_OK(corpus_begin(c, &err), &err);
     struct corpus_reject reject = {.source = "s", .reason = "bad", .record = "r"};
@@ -642,13 +632,13 @@ TEST(rejects_are_taken_out)
     CHECK_EQ(counts.n_rejects, 3);
     CHECK_OK(corpus_verify(c, print_finding, NULL, NULL, &err), &err);
     corpus_close(c);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 TEST(pairs_are_changed)
 {
     struct corpus *c;
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 20), &err);
     CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
     struct corpus_pair *pairs, to;
@@ -673,7 +663,7 @@ TEST(pairs_are_changed)
     CHECK_OK(corpus_verify(c, print_finding, NULL, NULL, &err), &err);
     memory_free(pairs);
     corpus_close(c);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 static void *read_all(void *context)
@@ -695,7 +685,7 @@ static void *read_all(void *context)
 
 TEST(corpus_is_read_by_threads)
 {
-    make_cache();
+    scratch_make(&scratch);
     CHECK_OK(ingest(1, 100), &err);
     struct corpus *c;
     CHECK_OK(corpus_open(&c, cache, CORPUS_READ, &err), &err);
@@ -707,7 +697,7 @@ TEST(corpus_is_read_by_threads)
         CHECK_EQ((intptr_t)n_bad, 0);
     }
     corpus_close(c);
-    drop_cache();
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

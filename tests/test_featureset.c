@@ -14,7 +14,7 @@
 #include "store/featureset_inside.h"
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #define DIM 48
 #define N   700 /* two whole blocks and a part of a third */
@@ -23,7 +23,8 @@ static uint8_t keys[N][DIGEST_BYTES];
 static float vectors[N][DIM];
 static uint32_t numbers[N];
 
-static char cache[64];
+static struct scratch scratch;
+static char *const cache = scratch.folder;
 
 static void make_data(void)
 {
@@ -43,14 +44,7 @@ static void make_data(void)
 static void set_up(void)
 {
     make_data();
-    strcpy(cache, "/tmp/test_featureset.XXXXXX");
-    if (!mkdtemp(cache)) abort();
-}
-
-static void tear_down(void)
-{
-    struct error err;
-    CHECK_OK(file_remove_folder(cache, &err), &err);
+    scratch_make(&scratch);
 }
 
 static int create(struct featureset **fs, const char *name, enum codec_storage storage,
@@ -180,7 +174,7 @@ TEST(what_is_put_is_got)
         CHECK_EQ(featureset_put(fs, 0, 1, numbers, keys, vectors[0], &err), ERR_USAGE);
         featureset_close(fs);
     }
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(meta_comes_back)
@@ -216,7 +210,7 @@ TEST(meta_comes_back)
     featureset_close(fs);
     CHECK_EQ(featureset_open(&fs, cache, "c", FEATURESET_READ, &err), ERR_NOT_FOUND);
     CHECK_HAS(err.text, "a.final, b.final");
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(a_foreign_fingerprint_is_named)
@@ -241,7 +235,7 @@ TEST(a_foreign_fingerprint_is_named)
     json_free(other);
     json_free(less);
     featureset_close(fs);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(partial_blocks_fill_up)
@@ -264,7 +258,7 @@ TEST(partial_blocks_fill_up)
     CHECK_EQ(featureset_n_vectors(fs, 0), 260);
     featureset_cursor_free(cur);
     featureset_close(fs);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(another_key_or_vector_is_refused)
@@ -298,7 +292,7 @@ TEST(another_key_or_vector_is_refused)
     CHECK_EQ(featureset_put(fs, 0, 2, twice, same_keys, vectors[400], &err), ERR_EXISTS);
     CHECK_EQ(featureset_n_vectors(fs, 0), 300);
     featureset_close(fs);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* A record given twice with equal vectors is one, also behind a block that is full. */
@@ -322,7 +316,7 @@ TEST(a_record_given_twice_is_stored_once)
              &err);
     CHECK_EQ(featureset_n_vectors(fs, 0), 256);
     featureset_close(fs);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(a_nan_stores_nothing)
@@ -337,7 +331,7 @@ TEST(a_nan_stores_nothing)
     CHECK_EQ(featureset_n_vectors(fs, 0), 0);
     CHECK_EQ(featureset_n_views(fs), 0);
     featureset_close(fs);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Fills a set in one of several ways; all must give the same dump. */
@@ -387,7 +381,7 @@ TEST(dump_depends_on_neither_order_nor_threads)
         memory_free(folder);
     }
     omp_set_num_threads(before);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* The child puts batch after batch and is killed in the middle of it; what it had committed is
@@ -448,7 +442,7 @@ TEST(kill_nine_leaves_whole_batches)
     CHECK_STR(hex[0], hex[1]);
     memory_free(whole);
     memory_free(s);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Writes a meta value behind the set's back: with its checksum, or raw. */
@@ -487,7 +481,7 @@ TEST(another_version_or_damaged_meta_is_refused)
     CHECK_OK(tamper("counts", "0123456789012345ckecksum", 24, true, &err), &err);
     CHECK_EQ(featureset_open(&fs, cache, "s", FEATURESET_READ, &err), ERR_CORRUPT);
     CHECK_HAS(err.text, "checksum");
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Every allocation of opening and putting fails once: an error, no crash, and nothing stored. */
@@ -510,7 +504,7 @@ TEST(every_failed_allocation_is_an_error)
         featureset_close(fs);
     }
     CHECK(nth > 20 && nth < 500);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Flips a bit of the data file, or cuts it there. */
@@ -558,7 +552,7 @@ TEST(verify_finds_damage)
                  true)); /* the file is cut under the open map: a SIGBUS in the child */
     CHECK(n_findings(fs, &h) >= 1);
     featureset_close(fs);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

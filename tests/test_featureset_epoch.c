@@ -9,7 +9,7 @@
 #include "store/featureset_inside.h"
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #define DIM  8
 #define MANY 18200 /* 71 whole blocks and a part: more than a window */
@@ -20,7 +20,8 @@ static uint8_t keys[MANY][DIGEST_BYTES];
 static uint32_t numbers[MANY], order[ROOM], order2[ROOM];
 static float vectors[MANY][DIM], rows[ROOM][DIM], norms[ROOM];
 static uint64_t checks[ROOM];
-static char cache[64];
+static struct scratch scratch;
+static char *const cache = scratch.folder;
 
 static void make_vectors(void)
 {
@@ -47,8 +48,7 @@ static struct featureset *make_set(enum codec_storage storage, float epsilon, ui
     spec.epsilon = epsilon;
     spec.fingerprint = spec.replay = none;
     make_vectors();
-    strcpy(cache, "/tmp/test_epoch.XXXXXX");
-    if (!mkdtemp(cache)) abort();
+    scratch_make(&scratch);
     if (featureset_create(&fs, cache, &spec, &err) < 0 ||
         featureset_put(fs, 1, n, numbers, keys, vectors[0], &err) < 0)
         CHECK_FAIL("no set: %s", err.text);
@@ -58,9 +58,8 @@ static struct featureset *make_set(enum codec_storage storage, float epsilon, ui
 
 static void drop_set(struct featureset *fs)
 {
-    struct error err;
     featureset_close(fs);
-    CHECK_OK(file_remove_folder(cache, &err), &err);
+    scratch_remove(&scratch);
 }
 
 /* The whole epoch by `step` rows; returns their number or an error. */

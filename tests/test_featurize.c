@@ -15,40 +15,10 @@
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/npy.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static const char teacher[] = "tests/golden/altclip-tiny/model";
 static const char set[] = "tests/golden/altclip-tiny";
-
-static char folder[64];
-
-__attribute__((destructor)) static void clean(void)
-{
-    struct error err;
-    if (*folder && !getenv("FEATURIZE_CHILD") && file_remove_folder(folder, &err) < 0)
-        printf("# %s\n", err.text);
-}
-
-static void must(int rc, const struct error *err)
-{
-    if (rc >= 0) return;
-    printf("Bail out! %s: %s\n", error_word(rc), err->text);
-    exit(1);
-}
-
-/* A path in this program's own folder. */
-static const char *in_folder(const char *name)
-{
-    static char path[8][300];
-    static int turn;
-    if (!*folder) {
-        strcpy(folder, "/tmp/clipstill-featurize-XXXXXX");
-        if (!mkdtemp(folder)) abort();
-    }
-    char *p = path[turn++ % 8];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
 
 static void add_file(struct corpus *c, const char *path)
 {
@@ -57,15 +27,15 @@ static void add_file(struct corpus *c, const char *path)
     size_t n;
     struct picture pic = {0};
     struct picture_limits limits = picture_limits_default();
-    must(file_read(path, 1 << 28, &bytes, &n, &err), &err);
-    must(picture_decode(bytes, n, &limits, true, &pic, &err), &err);
+    check_must(file_read(path, 1 << 28, &bytes, &n, &err), &err);
+    check_must(picture_decode(bytes, n, &limits, true, &pic, &err), &err);
     struct corpus_image image = {.width_px = pic.width_px,
                                  .height_px = pic.height_px,
                                  .format = pic.format,
                                  .orientation = pic.orientation};
     uint32_t number;
     bool is_new;
-    must(corpus_add_image(c, &image, bytes, n, &number, &is_new, &err), &err);
+    check_must(corpus_add_image(c, &image, bytes, n, &number, &is_new, &err), &err);
     picture_release(&pic);
     memory_free(bytes);
 }
@@ -77,8 +47,8 @@ static void fill(const char *cache, int from, int to)
     struct corpus *c;
     char path[300];
     struct json *j = json_read_file("tests/golden/altclip-tiny/tokens.json", 1 << 24, &err);
-    must(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
-    must(corpus_begin(c, &err), &err);
+    check_must(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
+    check_must(corpus_begin(c, &err), &err);
     for (int i = from; i < to && i < 6; i++) {
         snprintf(path, sizeof path, "%s/inputs/%d.jpg", set, i);
         add_file(c, path);
@@ -88,16 +58,17 @@ static void fill(const char *cache, int from, int to)
                                      NULL);
         uint32_t number;
         bool is_new;
-        if (text) must(corpus_add_caption(c, text, strlen(text), &number, &is_new, &err), &err);
+        if (text)
+            check_must(corpus_add_caption(c, text, strlen(text), &number, &is_new, &err), &err);
     }
-    must(corpus_commit(c, &err), &err);
+    check_must(corpus_commit(c, &err), &err);
     corpus_close(c);
     json_free(j);
 }
 
 static const char *new_cache(const char *name)
 {
-    const char *cache = in_folder(name);
+    const char *cache = scratch_here(name);
     fill(cache, 0, 12);
     return cache;
 }
@@ -163,14 +134,14 @@ static void dump(const char *cache, char hex[DIGEST_HEX])
     size_t n;
     uint8_t digest[DIGEST_BYTES];
     struct keys keys = {0};
-    must(corpus_open(&keys.c, cache, CORPUS_READ, &err), &err);
-    must(featureset_list(cache, &names, &n, &err), &err);
+    check_must(corpus_open(&keys.c, cache, CORPUS_READ, &err), &err);
+    check_must(featureset_list(cache, &names, &n, &err), &err);
     keys.d = digest_new(&err);
     for (size_t i = 0; i < n; i++) {
         struct featureset *fs;
-        must(featureset_open(&fs, cache, names[i], FEATURESET_READ, &err), &err);
+        check_must(featureset_open(&fs, cache, names[i], FEATURESET_READ, &err), &err);
         keys.is_text = featureset_spec(fs)->tower == TOWER_TEXT;
-        must(featureset_dump(fs, key_of, emit, &keys, &err), &err);
+        check_must(featureset_dump(fs, key_of, emit, &keys, &err), &err);
         featureset_close(fs);
     }
     digest_finish(keys.d, digest);
@@ -294,7 +265,7 @@ TEST(only_what_is_missing_is_computed)
     struct featurize_options o = many_options(1);
     struct featurize_result r;
     char whole[DIGEST_HEX], grown[DIGEST_HEX];
-    const char *cache = in_folder("grown"), *at_once = new_cache("at-once");
+    const char *cache = scratch_here("grown"), *at_once = new_cache("at-once");
     fill(cache, 0, 4);
     o.n_taps = 3;
     CHECK_OK(run(cache, &o, &r, &err), &err);
@@ -400,11 +371,11 @@ static const char *changed_teacher(const char *name, const char *tensor, float v
 {
     struct error err = {0};
     struct model *m;
-    const char *dir = in_folder(name);
-    must(model_open(&m, teacher, MODEL_IMAGE | MODEL_TEXT, &err), &err);
+    const char *dir = scratch_here(name);
+    check_must(model_open(&m, teacher, MODEL_IMAGE | MODEL_TEXT, &err), &err);
     struct tower *t = !strncmp(tensor, "text", 4) ? m->text : m->image;
     params_at(&t->params, params_find(&t->params, tensor))[3] = value;
-    must(model_save(m, dir, NULL, &err), &err);
+    check_must(model_save(m, dir, NULL, &err), &err);
     model_free(m);
     return dir;
 }
@@ -523,7 +494,7 @@ TEST(the_second_tower_is_looked_at_before_the_first_runs)
     o = options();
     o.store = "f16";
     refused(cache, &o, "feature set text.final is of another origin: storage");
-    CHECK(!file_exists(in_folder("second/features/image.final")));
+    CHECK(!file_exists(scratch_here("second/features/image.final")));
 }
 
 TEST(other_numerics_are_accepted_and_recorded)
@@ -533,7 +504,7 @@ TEST(other_numerics_are_accepted_and_recorded)
     struct featurize_result r;
     struct featureset *fs;
     struct json *list;
-    const char *cache = in_folder("accept");
+    const char *cache = scratch_here("accept");
     o.taps = (const char *const[]){"text.final"};
     o.n_taps = 1;
     fill(cache, 0, 4);
@@ -589,7 +560,7 @@ TEST(a_dry_run_writes_nothing)
     struct error err = {0};
     struct featurize_options o = many_options(2);
     struct featurize_result r;
-    const char *cache = in_folder("dry");
+    const char *cache = scratch_here("dry");
     fill(cache, 0, 3);
     o.dry_run = true;
     CHECK_OK(run(cache, &o, &r, &err), &err);
@@ -597,7 +568,7 @@ TEST(a_dry_run_writes_nothing)
     CHECK(r.sets[0].is_new);
     uint64_t forecast = r.sets[0].stored_bytes;
     featurize_result_release(&r);
-    CHECK(!file_exists(in_folder("dry/features")));
+    CHECK(!file_exists(scratch_here("dry/features")));
     o.dry_run = false;
     CHECK_OK(run(cache, &o, &r, &err), &err);
     CHECK_NEAR((double)forecast / (double)r.sets[0].stored_bytes, 1,
@@ -716,7 +687,7 @@ TEST(wrong_requests_have_their_sentence)
     CHECK_HAS(err.text, "config.json");
     featurize_result_release(&r);
     o = options();
-    CHECK_EQ(run(in_folder("no-such-cache"), &o, &r, &err), ERR_NOT_FOUND);
+    CHECK_EQ(run(scratch_here("no-such-cache"), &o, &r, &err), ERR_NOT_FOUND);
     featurize_result_release(&r);
 
     struct corpus *c;

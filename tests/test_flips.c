@@ -17,14 +17,15 @@
 #include "store/featureset.h"
 #include "store/memory.h"
 #include "store/file.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 #include "tests/dumptext.h"
 
 #define PAGE 4096
 #define DIM  16
 
 static struct error err;
-static char cache[64];
+static struct scratch scratch;
+static char *const cache = scratch.folder;
 
 struct counter {
     struct corpus *c;
@@ -94,8 +95,7 @@ static void make_cache(void)
                                    .dim = DIM,
                                    .storage = STORAGE_Q,
                                    .epsilon = 1e-4f};
-    strcpy(cache, "/tmp/clipstill-flips-XXXXXX");
-    if (!mkdtemp(cache)) abort();
+    scratch_make(&scratch);
     CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
     for (int i = 0; i < 36; i += 12) add_rows(c, i, i + 12);
     corpus_close(c);
@@ -229,7 +229,7 @@ TEST(a_flipped_bit_is_found_or_harmless)
     flip_file("corpus", &right);
     flip_file("features/text.final", &right);
     memory_free(right.p);
-    CHECK_OK(file_remove_folder(cache, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

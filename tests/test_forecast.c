@@ -7,7 +7,7 @@
 #include "store/featureset.h"
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #define N 3000
 
@@ -37,13 +37,13 @@ static uint64_t written(const struct featureset_spec *spec, const float *x, uint
     struct error err = {0};
     struct featureset *fs = NULL;
     uint64_t stored = 0, as_f32;
-    char cache[] = "/tmp/test_forecast.XXXXXX";
-    if (!mkdtemp(cache)) abort();
+    struct scratch scratch;
+    scratch_make(&scratch);
     for (uint32_t i = 0; i < N; i++) {
         numbers[i] = i;
         digest_of(&i, sizeof i, keys[i]);
     }
-    int rc = featureset_create(&fs, cache, spec, &err);
+    int rc = featureset_create(&fs, scratch.folder, spec, &err);
     for (uint32_t view = 0; view < n_views && rc == 0; view++)
         for (uint32_t i = 0; i < N && rc == 0; i += 256) { /* a block at a time, as a run does */
             uint32_t n = N - i < 256 ? N - i : 256;
@@ -53,7 +53,7 @@ static uint64_t written(const struct featureset_spec *spec, const float *x, uint
     if (rc == 0) featureset_bytes(fs, &stored, &as_f32);
     if (rc < 0) CHECK_FAIL("no set: %s", err.text);
     featureset_close(fs);
-    if (file_remove_folder(cache, &err) < 0) CHECK_FAIL("%s", err.text);
+    scratch_remove(&scratch);
     return stored;
 }
 

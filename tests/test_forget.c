@@ -16,26 +16,21 @@
 #include "store/gc.h"
 #include "store/memory.h"
 #include "store/snapshot.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #define DIM     64
 #define N       600 /* pictures: more than two blocks */
 #define N_VIEWS 3
 
 static struct error err;
-static char top[64], cache[80], dest[80];
+static struct scratch scratch;
+static char cache[80], dest[80];
 
 static void set_up(void)
 {
-    strcpy(top, "/tmp/clipstill-forget-XXXXXX");
-    if (!mkdtemp(top)) abort();
-    snprintf(cache, sizeof cache, "%s/cache", top);
-    snprintf(dest, sizeof dest, "%s/dest", top);
-}
-
-static void tear_down(void)
-{
-    if (file_remove_folder(top, &err) < 0) abort();
+    scratch_make(&scratch);
+    snprintf(cache, sizeof cache, "%s/cache", scratch.folder);
+    snprintf(dest, sizeof dest, "%s/dest", scratch.folder);
 }
 
 /* Picture i of source a or b (every fifth), with two captions: its own, and one of ten in common. */
@@ -220,7 +215,7 @@ static void expected(chosen *choose, char hex[DIGEST_HEX])
 {
     char was[80];
     memcpy(was, cache, sizeof was);
-    snprintf(cache, sizeof cache, "%s/never", top);
+    snprintf(cache, sizeof cache, "%s/never", scratch.folder);
     if (make(choose) < 0) CHECK_FAIL("%s", err.text);
     look(cache, hex, NULL);
     if (file_remove_folder(cache, &err) < 0) abort();
@@ -302,7 +297,7 @@ TEST(forget_leaves_what_never_had_it)
     look(cache, hex, &n_findings);
     CHECK_EQ(n_findings, 0);
     CHECK_STR(hex, want);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Every vector but the forgotten ones, as it was: the same bits of direction and norm. */
@@ -339,7 +334,7 @@ TEST(forget_leaves_neighbours_bit_for_bit)
         featureset_close(fs);
         corpus_close(c);
     }
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(forget_takes_from_a_reader_that_is_there_only_what_is_new)
@@ -383,7 +378,7 @@ TEST(forget_takes_from_a_reader_that_is_there_only_what_is_new)
         close(to_child[i]);
         close(to_parent[i]);
     }
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* A featurize whose corpus was opened before, and that made a set after forget had listed them. */
@@ -413,7 +408,7 @@ TEST(gc_takes_vectors_that_came_too_late)
     look(cache, hex, &n_findings);
     CHECK_EQ(n_findings, 0);
     CHECK_STR(hex, want);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Whatever fails, the cache is sound, and the same call goes on to the same end. */
@@ -453,7 +448,7 @@ TEST(forget_gc_and_snapshot_survive_failed_allocations)
     look(published, hex, &n_findings);
     CHECK_EQ(n_findings, 0);
     CHECK_STR(hex, want);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Snapshots while somebody adds, featurises, forgets and compacts without end: in each one every
@@ -489,7 +484,7 @@ TEST(snapshot_is_of_one_moment)
     CHECK_EQ(waitpid(child, &status, WNOHANG), 0);
     kill(child, SIGKILL);
     waitpid(child, &status, 0);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(gc_and_snapshot_refuse_a_full_disk)
@@ -500,15 +495,15 @@ TEST(gc_and_snapshot_refuse_a_full_disk)
     struct gc_result g;
     struct snapshot_result s;
     set_up();
-    if (mount("none", top, "tmpfs", 0, "size=24m") < 0) {
-        tear_down();
+    if (mount("none", scratch.folder, "tmpfs", 0, "size=24m") < 0) {
+        scratch_remove(&scratch);
         SKIP("a tmpfs can be mounted by root only");
     }
     CHECK_OK(make(all), &err);
     CHECK_OK(snapshot_publish(cache, dest, 0, NULL, &s, &err), &err);
     CHECK_OK(forget("id-7.jpg", NULL, &r), &err);
     look(cache, want, &n_findings);
-    snprintf(path, sizeof path, "%s/fill", top);
+    snprintf(path, sizeof path, "%s/fill", scratch.folder);
     FILE *fill = fopen(path, "w");
     static char zeros[65536];
     while (fill && fwrite(zeros, 1, sizeof zeros, fill) == sizeof zeros && fflush(fill) == 0)
@@ -532,8 +527,8 @@ TEST(gc_and_snapshot_refuse_a_full_disk)
     }
     CHECK_EQ(rc, 0);
     CHECK(n_full > 3);
-    umount(top);
-    tear_down();
+    umount(scratch.folder);
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

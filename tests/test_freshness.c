@@ -13,30 +13,16 @@
 #include "store/corpus.h"
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static const char golden[] = "tests/golden/altclip-tiny/model";
 static const char *const files[] = {"config.json", "preprocessor_config.json", "model.safetensors",
                                     "sentencepiece.bpe.model", "tokenizer_config.json"};
 
-static char folder[64];
+static struct scratch scratch;
 static struct error err;
 
-static const char *path_of(const char *name)
-{
-    static char path[16][160];
-    static int turn;
-    turn = (turn + 1) % 16;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
-
-static void must(int rc)
-{
-    if (rc >= 0) return;
-    printf("Bail out! %s: %s\n", error_word(rc), err.text);
-    exit(1);
-}
+#define must(call) check_must(call, &err)
 
 static void copy(const char *from, const char *to, const char *was, const char *is)
 {
@@ -60,7 +46,7 @@ static void copy(const char *from, const char *to, const char *was, const char *
 /* The teacher again, with `was` in one of its files replaced; file NULL: as it is. */
 static const char *teacher(const char *name, const char *file, const char *was, const char *is)
 {
-    const char *dir = path_of(name);
+    const char *dir = scratch_path(&scratch, name);
     char from[300], to[300];
     must(file_make_folder(dir, &err));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -162,20 +148,14 @@ static struct featurize_options options(const char *dir)
 
 static const char *set_up(void)
 {
-    strcpy(folder, "/tmp/clipstill-freshness-XXXXXX");
-    if (!mkdtemp(folder)) abort();
-    const char *cache = path_of("c");
+    scratch_make(&scratch);
+    const char *cache = scratch_path(&scratch, "c");
     struct featurize_options o = options(golden);
     struct featurize_result r;
     make_corpus(cache, NULL);
     must(featurize_run(cache, &o, NULL, &r, &err));
     featurize_result_release(&r);
     return cache;
-}
-
-static void tear_down(void)
-{
-    CHECK_OK(file_remove_folder(folder, &err), &err);
 }
 
 static void all_hits(const char *cache, const struct featurize_options *o, const char *what)
@@ -212,10 +192,10 @@ TEST(what_does_not_count_stays_a_hit)
         o.n_threads = n;
         all_hits(cache, &o, "another -j");
     }
-    if (rename(cache, path_of("moved"))) abort();
-    cache = path_of("moved");
+    if (rename(cache, scratch_path(&scratch, "moved"))) abort();
+    cache = scratch_path(&scratch, "moved");
     all_hits(cache, &o, "the cache's folder moved");
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* State and components of a set, "stale weights preprocessing.resample". */
@@ -276,7 +256,7 @@ TEST(every_component_is_named)
     o = options(golden);
     o.apply_orientation = false;
     expect(cache, &o, "stale preprocessing.apply_orientation", "fresh");
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(a_changed_tokenizer_and_config_are_named)
@@ -305,12 +285,12 @@ TEST(a_changed_tokenizer_and_config_are_named)
     CHECK_STR(state(list, "image.final"), "fresh");
     CHECK_STR(state(list, "text.final"), "stale config.layer_norm_eps");
     json_free(list);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(without_a_teacher_sets_are_held_against_corpus_and_each_other)
 {
-    const char *cache = set_up(), *other = path_of("other");
+    const char *cache = set_up(), *other = scratch_path(&scratch, "other");
     struct featurize_options none = featurize_defaults(), o = options(sharded("w2", 0.25f));
     struct featurize_result r;
     char from[200], to[200];
@@ -348,7 +328,7 @@ TEST(without_a_teacher_sets_are_held_against_corpus_and_each_other)
     expect(other, &none, "unasked", "stale caption_rule");
     o = options(golden);
     expect(other, &o, "fresh", "stale caption_rule");
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

@@ -12,24 +12,19 @@
 #include "store/file.h"
 #include "store/lock.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static const char *const tables[] = {"a", "b"};
 static const struct kv_config reading = {.mode = KV_READ, .tables = tables, .n_tables = 2},
                               writing = {.mode = KV_WRITE, .tables = tables, .n_tables = 2};
 static struct error err;
-static char top[64], folder[80];
+static struct scratch scratch;
+static char folder[80];
 
 static void set_up(void)
 {
-    strcpy(top, "/tmp/clipstill-gen-XXXXXX");
-    if (!mkdtemp(top)) abort();
-    snprintf(folder, sizeof folder, "%s/store", top);
-}
-
-static void tear_down(void)
-{
-    if (file_remove_folder(top, &err) < 0) abort();
+    scratch_make(&scratch);
+    snprintf(folder, sizeof folder, "%s/store", scratch.folder);
 }
 
 /* Whether a file holds the bytes. */
@@ -122,9 +117,9 @@ TEST(generation_leaves_no_deleted_byte)
     kv_close(kv);
     CHECK_EQ(count_now("ordinary"), 400);
     char left[100];
-    snprintf(left, sizeof left, "%s/.gc-store", top);
+    snprintf(left, sizeof left, "%s/.gc-store", scratch.folder);
     CHECK(!file_exists(left));
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(generation_keeps_the_old_one_for_its_readers)
@@ -172,7 +167,7 @@ TEST(generation_keeps_the_old_one_for_its_readers)
         close(to_child[i]);
         close(to_parent[i]);
     }
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Readers and writers that open all the time, while the folder is exchanged all the time: nobody
@@ -226,7 +221,7 @@ TEST(generation_is_exchanged_under_those_who_open)
         waitpid(readers[r], &status, 0);
     }
     CHECK_EQ(count_now("word"), 100 + WRITES);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Inode numbers of the readers' table and of the data that this process has mapped. */
@@ -248,7 +243,7 @@ static unsigned long inode_of(const char *name)
 {
     char path[200];
     struct stat st;
-    snprintf(path, sizeof path, "%s/%s", top, name);
+    snprintf(path, sizeof path, "%s/%s", scratch.folder, name);
     if (stat(path, &st) < 0) abort();
     return st.st_ino;
 }
@@ -260,7 +255,7 @@ TEST(generation_is_opened_with_its_own_table_of_readers)
     struct kv *kv;
     char other[100];
     set_up();
-    snprintf(other, sizeof other, "%s/other", top);
+    snprintf(other, sizeof other, "%s/other", scratch.folder);
     CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
     kv_close(kv);
     CHECK_OK(kv_open(&kv, other, &writing, &err), &err);
@@ -288,7 +283,7 @@ TEST(generation_is_opened_with_its_own_table_of_readers)
     CHECK(n_seen[0] > 10 && n_seen[1] > 10);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* A writer has the data of the folder whose lock it has: else its commit would go with the old one. */
@@ -298,7 +293,7 @@ TEST(generation_is_written_where_the_name_leads)
     struct lock *a = NULL, *b = NULL;
     char other[100];
     set_up();
-    snprintf(other, sizeof other, "%s/other", top);
+    snprintf(other, sizeof other, "%s/other", scratch.folder);
     CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
     kv_close(kv);
     CHECK_OK(kv_open(&kv, other, &writing, &err), &err);
@@ -331,7 +326,7 @@ TEST(generation_is_written_where_the_name_leads)
     CHECK_EQ(n_wrong, 0);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(generation_survives_kill)
@@ -368,10 +363,10 @@ TEST(generation_survives_kill)
     CHECK_OK(generation_sweep(folder, &err), &err);
     kv_close(kv);
     char left[100];
-    snprintf(left, sizeof left, "%s/.gc-store", top);
+    snprintf(left, sizeof left, "%s/.gc-store", scratch.folder);
     CHECK(!file_exists(left));
     CHECK_EQ(count_now("word"), 2000);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(generation_refuses_a_full_disk)
@@ -379,8 +374,8 @@ TEST(generation_refuses_a_full_disk)
     struct kv *kv;
     struct generation_bytes bytes;
     set_up();
-    if (mount("none", top, "tmpfs", 0, "size=12m") < 0) {
-        tear_down();
+    if (mount("none", scratch.folder, "tmpfs", 0, "size=12m") < 0) {
+        scratch_remove(&scratch);
         SKIP("a tmpfs can be mounted by root only");
     }
     CHECK_OK(kv_open(&kv, folder, &writing, &err), &err);
@@ -392,10 +387,10 @@ TEST(generation_refuses_a_full_disk)
     kv_close(kv);
     CHECK_EQ(count_now("word"), 2001);
     char left[100];
-    snprintf(left, sizeof left, "%s/.gc-store", top);
+    snprintf(left, sizeof left, "%s/.gc-store", scratch.folder);
     CHECK(!file_exists(left));
-    umount(top);
-    tear_down();
+    umount(scratch.folder);
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

@@ -11,37 +11,16 @@
 
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #define GOLDEN "tests/golden/preprocess/inputs"
 
-static char work[64]; /* the folder of the running test */
-
-static const char *in_work(const char *name)
-{
-    static char path[8][256];
-    static int turn;
-    turn = (turn + 1) % 8;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", work, name);
-    return path[turn];
-}
-
-static void enter(void)
-{
-    strcpy(work, "/tmp/clipstill-ingest-XXXXXX");
-    if (!mkdtemp(work)) abort();
-}
-
-static void leave(void)
-{
-    struct error err = {0};
-    if (file_remove_folder(work, &err) < 0) CHECK_FAIL("%s", err.text);
-}
+static struct scratch scratch; /* of the running test */
 
 static void write_bytes(const char *name, const void *bytes, size_t n)
 {
     struct error err = {0};
-    if (file_write(in_work(name), bytes, n, &err) < 0) CHECK_FAIL("%s", err.text);
+    if (file_write(scratch_path(&scratch, name), bytes, n, &err) < 0) CHECK_FAIL("%s", err.text);
 }
 
 static void write_text(const char *name, const char *text)
@@ -66,11 +45,11 @@ static int ingest(const char *cache, const char *source, struct ingest_options o
 {
     char path[256];
     const char *sources[] = {path};
-    snprintf(path, sizeof path, "%s/%s", work, source);
+    snprintf(path, sizeof path, "%s/%s", scratch.folder, source);
     o.sources = sources;
     o.n_sources = 1;
     *err = (struct error){0};
-    return ingest_run(in_work(cache), &o, NULL, r, err);
+    return ingest_run(scratch_path(&scratch, cache), &o, NULL, r, err);
 }
 
 static uint64_t n_of(const struct ingest_result *r, const char *reason)
@@ -105,7 +84,7 @@ static char *dump(const char *cache)
     struct corpus *c = NULL;
     struct text t = {0};
     struct error err = {0};
-    if (corpus_open(&c, in_work(cache), CORPUS_READ, &err) < 0 ||
+    if (corpus_open(&c, scratch_path(&scratch, cache), CORPUS_READ, &err) < 0 ||
         corpus_dump(c, add_line, &t, &err) < 0 || corpus_verify(c, NULL, NULL, NULL, &err) != 0)
         CHECK_FAIL("%s: %s", cache, err.text);
     corpus_close(c);
@@ -156,7 +135,7 @@ static void make_mixed(void)
 
 TEST(good_and_bad_records_side_by_side)
 {
-    enter();
+    scratch_make(&scratch);
     make_mixed();
     struct ingest_result r;
     struct error err;
@@ -179,7 +158,7 @@ TEST(good_and_bad_records_side_by_side)
     uint32_t a, copy, number;
     struct corpus_pair *pairs = NULL;
     size_t n_pairs = 0;
-    CHECK_OK(corpus_open(&c, in_work("cache"), CORPUS_READ, &err), &err);
+    CHECK_OK(corpus_open(&c, scratch_path(&scratch, "cache"), CORPUS_READ, &err), &err);
     CHECK_OK(corpus_image_of_id(c, "m.tsv", "a.jpg", &a, &err), &err);
     CHECK_OK(corpus_image_of_id(c, "m.tsv", "copy of a.jpg", &copy, &err), &err);
     CHECK_EQ(a, copy);
@@ -203,12 +182,12 @@ TEST(good_and_bad_records_side_by_side)
     CHECK_EQ(n_und, 1);
     memory_free(pairs);
     corpus_close(c);
-    leave();
+    scratch_remove(&scratch);
 }
 
 TEST(ingesting_again_changes_nothing)
 {
-    enter();
+    scratch_make(&scratch);
     make_mixed();
     struct ingest_result r;
     struct error err;
@@ -221,12 +200,12 @@ TEST(ingesting_again_changes_nothing)
     CHECK_EQ(r.n_rejects, 12);
     CHECK_EQ(r.n_rejects_new, 0); /* exit 0 and not 3 */
     same_dump("once", "twice");
-    leave();
+    scratch_remove(&scratch);
 }
 
 TEST(threads_and_batches_change_nothing)
 {
-    enter();
+    scratch_make(&scratch);
     make_mixed();
     struct ingest_result r;
     struct error err;
@@ -241,7 +220,7 @@ TEST(threads_and_batches_change_nothing)
     same_dump("t1", "t2");
     same_dump("t1", "t3");
     same_dump("t1", "small");
-    leave();
+    scratch_remove(&scratch);
 }
 
 static bool stop_now(void *context)
@@ -251,40 +230,40 @@ static bool stop_now(void *context)
 
 TEST(stopped_and_killed_runs_go_on)
 {
-    enter();
+    scratch_make(&scratch);
     make_mixed();
     struct ingest_result r;
     struct error err = {0};
     CHECK_OK(ingest("whole", "m.tsv", ingest_defaults(), &r, &err), &err);
     struct ingest_options o = ingest_defaults();
     o.batch_bytes = 4;
-    const char *sources[] = {in_work("m.tsv")};
+    const char *sources[] = {scratch_path(&scratch, "m.tsv")};
     o.sources = sources;
     o.n_sources = 1;
     int left = 4;
     struct report report = {.context = &left, .stopped = stop_now};
-    CHECK_EQ(ingest_run(in_work("stopped"), &o, &report, &r, &err), ERR_STOPPED);
+    CHECK_EQ(ingest_run(scratch_path(&scratch, "stopped"), &o, &report, &r, &err), ERR_STOPPED);
     CHECK_EQ(r.n_rows, 4);
     CHECK_EQ(r.n_pairs_new, 3);
     for (int i = 0; i < 6; i++) { /* kill -9 after a while that grows */
         pid_t child = fork();
         if (child == 0) {
             o.n_threads = 1;
-            if (ingest_run(in_work("stopped"), &o, NULL, &r, &err) < 0) _exit(1);
+            if (ingest_run(scratch_path(&scratch, "stopped"), &o, NULL, &r, &err) < 0) _exit(1);
             _exit(0);
         }
         usleep((useconds_t)(2000 * i));
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
     }
-    CHECK_OK(ingest_run(in_work("stopped"), &o, NULL, &r, &err), &err);
+    CHECK_OK(ingest_run(scratch_path(&scratch, "stopped"), &o, NULL, &r, &err), &err);
     same_dump("whole", "stopped");
-    leave();
+    scratch_remove(&scratch);
 }
 
 TEST(budgets)
 {
-    enter();
+    scratch_make(&scratch);
     make_mixed();
     struct ingest_result r;
     struct error err;
@@ -296,7 +275,7 @@ TEST(budgets)
     CHECK_EQ(r.n_rejects, 4);
     CHECK_HAS(err.text, "at most 3");
     struct corpus *c = NULL;
-    CHECK_OK(corpus_open(&c, in_work("few"), CORPUS_READ, &err), &err);
+    CHECK_OK(corpus_open(&c, scratch_path(&scratch, "few"), CORPUS_READ, &err), &err);
     CHECK_EQ(corpus_n_images(c), 4); /* what was good before is kept */
     corpus_close(c);
     o = ingest_defaults();
@@ -312,19 +291,19 @@ TEST(budgets)
     write_text("bad.tsv", "image\tcaption\nx.jpg\tx\ny.jpg\ty\n");
     CHECK_EQ(ingest("bad", "bad.tsv", ingest_defaults(), &r, &err), ERR_BUDGET);
     CHECK_HAS(err.text, "every record was rejected");
-    leave();
+    scratch_remove(&scratch);
 }
 
 TEST(sources_that_cannot_be_read)
 {
-    enter();
+    scratch_make(&scratch);
     struct ingest_result r;
     struct error err;
     write_text("header.tsv", "image\tcaption\n");
     CHECK_EQ(ingest("c", "header.tsv", ingest_defaults(), &r, &err), ERR_DATA);
     CHECK_HAS(err.text, "has a header but no rows");
     CHECK_EQ(ingest("d", "absent.tsv", ingest_defaults(), &r, &err), ERR_NOT_FOUND);
-    CHECK(!file_exists(in_work("d"))); /* a wrong name makes no cache */
+    CHECK(!file_exists(scratch_path(&scratch, "d"))); /* a wrong name makes no cache */
     write_text("column.tsv", "picture\tcaption\na\tb\n");
     CHECK_EQ(ingest("d", "column.tsv", ingest_defaults(), &r, &err), ERR_DATA);
     CHECK_HAS(err.text, "no column 'image' (--map image=NAME names it); found: picture, caption");
@@ -332,13 +311,13 @@ TEST(sources_that_cannot_be_read)
     o.language = "klingonese";
     CHECK_EQ(ingest("d", "header.tsv", o, &r, &err), ERR_USAGE);
     o = ingest_defaults();
-    CHECK_EQ(ingest_run(in_work("d"), &o, NULL, &r, &err), ERR_USAGE);
-    leave();
+    CHECK_EQ(ingest_run(scratch_path(&scratch, "d"), &o, NULL, &r, &err), ERR_USAGE);
+    scratch_remove(&scratch);
 }
 
 TEST(ids)
 {
-    enter();
+    scratch_make(&scratch);
     copy_picture("photo_00.jpg", "a.jpg", 100);
     copy_picture("photo_01.jpg", "b.jpg", 100);
     write_text("m.jsonl",
@@ -364,7 +343,7 @@ TEST(ids)
     CHECK_OK(ingest("cache", "m.jsonl", ingest_defaults(), &r, &err), &err);
     CHECK_EQ(n_of(&r, "duplicate-id"), 2);
     CHECK_EQ(r.n_images_new, 0);
-    leave();
+    scratch_remove(&scratch);
 }
 
 /* The same bytes by two names and under one id: one picture, however the batches fall. */
@@ -374,7 +353,7 @@ TEST(a_copy_is_no_other_picture)
         struct ingest_options o = ingest_defaults();
         struct ingest_result r;
         struct error err;
-        enter();
+        scratch_make(&scratch);
         copy_picture("photo_00.jpg", "a.jpg", 100);
         copy_picture("photo_00.jpg", "b.jpg", 100);
         write_text("m.csv", "image,id,caption\na.jpg,x,one\nb.jpg,x,two\n");
@@ -384,13 +363,13 @@ TEST(a_copy_is_no_other_picture)
         CHECK_EQ(r.n_images_old, 1);
         CHECK_EQ(r.n_pairs_new, 2);
         CHECK_EQ(r.n_rejects, 0);
-        leave();
+        scratch_remove(&scratch);
     }
 }
 
 TEST(images_without_bytes)
 {
-    enter();
+    scratch_make(&scratch);
     struct ingest_result r;
     struct error err;
     struct ingest_options o = ingest_defaults();
@@ -406,7 +385,7 @@ TEST(images_without_bytes)
     uint8_t key[DIGEST_BYTES];
     uint32_t number;
     corpus_key_of_id("x.jpg", key);
-    CHECK_OK(corpus_open(&c, in_work("cache"), CORPUS_READ, &err), &err);
+    CHECK_OK(corpus_open(&c, scratch_path(&scratch, "cache"), CORPUS_READ, &err), &err);
     CHECK_OK(corpus_image_number(c, key, &number, &err), &err);
     CHECK_OK(corpus_get_image(c, number, &image, &err), &err);
     CHECK_EQ(image.n_bytes, 0);
@@ -414,15 +393,15 @@ TEST(images_without_bytes)
     corpus_close(c);
     CHECK_OK(ingest("cache", "m.jsonl", o, &r, &err), &err);
     CHECK_EQ(r.n_images_new + r.n_pairs_new, 0);
-    leave();
+    scratch_remove(&scratch);
 }
 
 TEST(folders_and_classes)
 {
-    enter();
+    scratch_make(&scratch);
     struct ingest_result r;
     struct error err;
-    if (file_make_folder(in_work("pics/dog"), &err) < 0) CHECK_FAIL("%s", err.text);
+    if (file_make_folder(scratch_path(&scratch, "pics/dog"), &err) < 0) CHECK_FAIL("%s", err.text);
     copy_picture("photo_00.jpg", "pics/dog/a.jpg", 100);
     copy_picture("rgba.png", "pics/b.png", 100);
     copy_picture("webp_lossy.webp", "pics/dog/c.webp", 50);
@@ -431,7 +410,7 @@ TEST(folders_and_classes)
                "{\"classes\": {\"dog\": {\"en\": \"dog\", \"de\": [\"Hund\", \"Dogge\"]}},"
                " \"templates\": {\"en\": [\"a {}\", \"the {}\"]}}");
     struct ingest_options o = ingest_defaults();
-    o.classes = in_work("classes.json");
+    o.classes = scratch_path(&scratch, "classes.json");
     o.language = "de";
     o.source.folder_labels = true;
     CHECK_OK(ingest("cache", "pics", o, &r, &err), &err);
@@ -443,7 +422,7 @@ TEST(folders_and_classes)
     struct corpus_pair *pairs = NULL;
     size_t n_pairs = 0;
     char *text = NULL;
-    CHECK_OK(corpus_open(&c, in_work("cache"), CORPUS_READ, &err), &err);
+    CHECK_OK(corpus_open(&c, scratch_path(&scratch, "cache"), CORPUS_READ, &err), &err);
     CHECK_OK(corpus_pairs(c, &pairs, &n_pairs, &err), &err);
     CHECK_EQ(n_pairs, 2);
     for (size_t i = 0; i < n_pairs; i++)
@@ -453,12 +432,12 @@ TEST(folders_and_classes)
     memory_free(text);
     memory_free(pairs);
     corpus_close(c);
-    leave();
+    scratch_remove(&scratch);
 }
 
 TEST(a_failed_allocation_loses_nothing)
 {
-    enter();
+    scratch_make(&scratch);
     make_mixed();
     struct ingest_result r;
     struct error err;
@@ -477,7 +456,7 @@ TEST(a_failed_allocation_loses_nothing)
     CHECK(n_failed >= 10);
     CHECK_OK(ingest("shaken", "m.tsv", o, &r, &err), &err);
     same_dump("whole", "shaken");
-    leave();
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

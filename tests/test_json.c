@@ -1,21 +1,20 @@
 /* JSON: strict reading with places in errors, round trips, and what cannot be written. */
 #include "store/json.h"
 
-#include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static struct error err;
 
-static struct json *read(const char *text)
+static struct json *parse(const char *text)
 {
     return json_read(text, strlen(text), "here.jsonl:7", &err);
 }
 
 TEST(json_reads_values)
 {
-    struct json *j = read("{\"a\": 1, \"b\": [true, 2.5, \"x\", null], \"c\": 3.0, \"d\": {\"e\": "
-                          "-9007199254740993}}");
+    struct json *j = parse("{\"a\": 1, \"b\": [true, 2.5, \"x\", null], \"c\": 3.0, \"d\": {\"e\": "
+                           "-9007199254740993}}");
     CHECK(j && json_is_object(j));
     CHECK_EQ(json_int(json_get(j, "a"), 7), 1);
     CHECK_EQ(json_int(json_get(j, "missing"), 7), 7);
@@ -59,11 +58,11 @@ TEST(json_refuses_and_says_where)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         err.text[0] = 0;
-        CHECK(!read(bad[i]));
+        CHECK(!parse(bad[i]));
         CHECK_EQ(err.code, ERR_DATA);
         CHECK_HAS(err.text, "here.jsonl:7");
     }
-    CHECK(!read("{\n  \"a\": x}"));
+    CHECK(!parse("{\n  \"a\": x}"));
     CHECK_HAS(err.text, "line 2, column 8");
     CHECK(!json_read("[1\0]", 4, "nul", &err));
     char deep[10000];
@@ -93,7 +92,7 @@ TEST(json_writes_what_it_reads)
     CHECK(!strncmp(sorted, "{\"a\":-9223372036854775808,\"list\":[1,null,\"x\",{\"a\":", 50));
     CHECK(!strncmp(line, "{\"z\":", 5) && !strchr(line, '\n') && strchr(pretty, '\n'));
     CHECK_HAS(line, "красное 苹果");
-    struct json *back = read(pretty), *other = read(sorted);
+    struct json *back = parse(pretty), *other = parse(sorted);
     CHECK(json_same(back, j) && json_same(other, j) && !json_same(back, a) &&
           !json_same(back, NULL));
     CHECK_NEAR(json_number(json_get(back, "third"), 0), 1.0 / 3, 0);
@@ -108,15 +107,15 @@ TEST(json_writes_what_it_reads)
 
 TEST(json_is_written_to_a_file)
 {
-    char folder[] = "/tmp/clipstill-json-XXXXXX";
-    CHECK(mkdtemp(folder) != NULL);
-    char *path = file_join(folder, "x.json", &err);
+    struct scratch scratch;
+    scratch_make(&scratch);
+    const char *path = scratch_path(&scratch, "x.json");
     struct json *j = json_new_object(), *back[2];
     json_set_int(j, "a", 7);
     CHECK_OK(json_write_file(path, j, &err), &err);
     back[0] = json_read_file(path, 100, &err);
     json_set_int(j, "a", 8);
-    CHECK_OK(json_write_in(folder, "x.json", j, &err), &err);
+    CHECK_OK(json_write_in(scratch.folder, "x.json", j, &err), &err);
     back[1] = json_read_file(path, 100, &err);
     for (int i = 0; i < 2; i++) {
         CHECK_EQ(json_int(json_get(back[i], "a"), 0), 7 + i);
@@ -125,8 +124,7 @@ TEST(json_is_written_to_a_file)
     CHECK_EQ(json_write_in("/nowhere", "x.json", j, &err), ERR_NOT_FOUND);
     CHECK_HAS(err.text, "/nowhere/x.json");
     json_free(j);
-    memory_free(path);
-    CHECK_OK(file_remove_folder(folder, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST(json_reals_are_as_short_as_they_can_be)
@@ -149,7 +147,7 @@ TEST(json_reals_are_as_short_as_they_can_be)
     CHECK_STR(text, "[0.1,1e-05,0.3333333333333333,2.0,-0.0,1e+300,4.94065645841247e-324,1."
                     "2345678901234568e17,0.30000001192092896,1.7976931348623157e308,-12,"
                     "\"\\\\\\\" 0.10000000000000001 \\\"\"]");
-    struct json *back = read(text);
+    struct json *back = parse(text);
     for (size_t i = 0; i < sizeof x / sizeof *x; i++)
         CHECK(json_number(json_at(back, i), 7) == x[i]);
     CHECK(json_same(a, back));

@@ -13,23 +13,12 @@
 #include <unistd.h>
 
 #include "store/file.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static const char *const tables[] = {"a", "b"};
 enum { A, B };
-static char folder[64];
-
-static void make_folder(void)
-{
-    strcpy(folder, "/tmp/clipstill-kv-XXXXXX");
-    if (!mkdtemp(folder)) abort();
-}
-
-static void drop_folder(void)
-{
-    struct error err;
-    if (file_remove_folder(folder, &err) < 0) abort();
-}
+static struct scratch scratch;
+static char *const folder = scratch.folder;
 
 static struct kv_config config(enum kv_mode mode)
 {
@@ -71,7 +60,7 @@ TEST(kv_keeps_order_and_replaces)
     struct kv *kv;
     struct kv_txn *txn;
     struct kv_bytes k, v;
-    make_folder();
+    scratch_make(&scratch);
     struct kv_config c = config(KV_WRITE);
     CHECK_OK(kv_open(&kv, folder, &c, &err), &err);
     CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
@@ -107,7 +96,7 @@ TEST(kv_keeps_order_and_replaces)
     kv_cursor_close(cur);
     kv_abort(txn);
     kv_close(kv);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 TEST(kv_refuses_misuse)
@@ -115,7 +104,7 @@ TEST(kv_refuses_misuse)
     struct error err;
     struct kv *kv, *kv2;
     struct kv_txn *txn, *txn2;
-    make_folder();
+    scratch_make(&scratch);
     struct kv_config read = config(KV_READ), write = config(KV_WRITE);
     CHECK_EQ(kv_open(&kv, folder, &read, &err), ERR_NOT_FOUND);
     CHECK_HAS(err.text, folder);
@@ -145,7 +134,7 @@ TEST(kv_refuses_misuse)
     kv_abort(txn);
     CHECK_EQ(kv_begin_write(kv2, &txn, &err), ERR_USAGE);
     kv_close(kv2);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 static int write_one(int fd)
@@ -165,7 +154,7 @@ TEST(kv_grows_in_mid_batch_with_a_reader_open)
     struct error err;
     struct kv *kv;
     struct kv_txn *txn;
-    make_folder();
+    scratch_make(&scratch);
     struct kv_config read = config(KV_READ), write = config(KV_WRITE);
     CHECK_OK(kv_open(&kv, folder, &write, &err), &err);
     CHECK_EQ(kv_map_bytes(kv), 1 << 20);
@@ -209,7 +198,7 @@ TEST(kv_grows_in_mid_batch_with_a_reader_open)
     CHECK_EQ(n_wrong, 0);
     kv_abort(txn);
     kv_close(kv);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 static uint64_t address_space(void)
@@ -256,7 +245,7 @@ TEST(kv_takes_the_room_there_is)
     struct kv_txn *txn;
     struct kv_config read = {.mode = KV_READ, .tables = tables, .n_tables = 2};
     for (int k = 0; k < 3; k++) {
-        make_folder();
+        scratch_make(&scratch);
         pid_t child = fork();
         if (child == 0) {
             uint64_t map = 0, n = 0;
@@ -275,7 +264,7 @@ TEST(kv_takes_the_room_there_is)
             _exit(0);
         }
         CHECK_EQ(wait_for(child), 0);
-        drop_folder();
+        scratch_remove(&scratch);
     }
 }
 
@@ -289,7 +278,7 @@ TEST(kv_walks_deletes_and_appends_in_one_transaction)
     struct kv_cursor *cur;
     struct kv_bytes k, v;
     char keys[500][9], name[9];
-    make_folder();
+    scratch_make(&scratch);
     struct kv_config write = config(KV_WRITE);
     CHECK_OK(kv_open(&kv, folder, &write, &err), &err);
     CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
@@ -321,7 +310,7 @@ TEST(kv_walks_deletes_and_appends_in_one_transaction)
     CHECK_EQ(kv_append(txn, A, "00001199", 8, "", 0, &err), ERR_CORRUPT); /* not behind */
     kv_abort(txn);
     kv_close(kv);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 TEST(kv_aborted_batch_leaves_nothing)
@@ -330,7 +319,7 @@ TEST(kv_aborted_batch_leaves_nothing)
     struct kv *kv;
     struct kv_txn *txn;
     struct kv_bytes v;
-    make_folder();
+    scratch_make(&scratch);
     struct kv_config write = config(KV_WRITE);
     CHECK_OK(kv_open(&kv, folder, &write, &err), &err);
     CHECK_OK(kv_begin_write(kv, &txn, &err), &err);
@@ -346,7 +335,7 @@ TEST(kv_aborted_batch_leaves_nothing)
     CHECK_EQ(kv_get(txn, A, "k", 1, &v, &err), 1);
     kv_abort(txn);
     kv_close(kv);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 /* A writer that is killed in mid batch leaves its last commit, no lock, and a slot that is cleared. */
@@ -355,7 +344,7 @@ TEST(kv_survives_kill_9)
     struct error err;
     struct kv *kv;
     struct kv_txn *txn;
-    make_folder();
+    scratch_make(&scratch);
     struct kv_config write = config(KV_WRITE);
     for (int round = 0; round < 3; round++) {
         pid_t child = fork();
@@ -374,7 +363,7 @@ TEST(kv_survives_kill_9)
     CHECK(!number_is_right(txn, 77, 5000));
     kv_abort(txn);
     kv_close(kv);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 static void fill(int n)
@@ -395,7 +384,7 @@ TEST(kv_refuses_a_cut_file)
     struct error err;
     struct kv *kv;
     char path[100];
-    make_folder();
+    scratch_make(&scratch);
     fill(20);
     snprintf(path, sizeof path, "%s/data.mdb", folder);
     uint64_t size = file_size(path);
@@ -407,7 +396,7 @@ TEST(kv_refuses_a_cut_file)
         CHECK_HAS(err.text, "cut off");
         CHECK_EQ(kv_open(&kv, folder, &write, &err), ERR_CORRUPT);
     }
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 /* Heads without a commit, or of which a page never reached the disk: nothing is there, and a writer begins
@@ -420,7 +409,7 @@ TEST(kv_makes_anew_what_was_never_made)
     char path[100];
     static char file[3 * 4096];
     struct kv_config read = config(KV_READ), write = config(KV_WRITE);
-    make_folder();
+    scratch_make(&scratch);
     snprintf(path, sizeof path, "%s/data.mdb", folder);
     for (int lost = 0; lost < 4; lost++) { /* bit i: page i did not reach the disk */
         size_t n = lost == 2 ? 4096 : 8192;
@@ -442,7 +431,7 @@ TEST(kv_makes_anew_what_was_never_made)
     CHECK_OK(file_write(path, file, 8192, &err), &err);
     CHECK(kv_open(&kv, folder, &write, &err) < 0);
     CHECK_EQ(file_size(path), 8192);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 static void overwrite(const char *path, off_t at, const void *bytes, size_t n)
@@ -458,7 +447,7 @@ TEST(kv_refuses_other_formats)
     struct error err;
     struct kv *kv;
     char path[100];
-    make_folder();
+    scratch_make(&scratch);
     fill(2);
     snprintf(path, sizeof path, "%s/data.mdb", folder);
     struct kv_config read = config(KV_READ);
@@ -469,7 +458,7 @@ TEST(kv_refuses_other_formats)
     overwrite(path, 16, &magic, 4);
     CHECK_EQ(kv_open(&kv, folder, &read, &err), ERR_CORRUPT);
     CHECK_HAS(err.text, folder);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 /* A tail that was made and freed in one transaction, so that its pages are never written; then a
@@ -481,7 +470,7 @@ TEST(kv_file_is_never_shorter_than_its_head)
     struct kv *kv;
     struct kv_txn *txn;
     char path[100];
-    make_folder();
+    scratch_make(&scratch);
     snprintf(path, sizeof path, "%s/data.mdb", folder);
     struct kv_config write = config(KV_WRITE), read = config(KV_READ);
     CHECK_OK(kv_open(&kv, folder, &write, &err), &err);
@@ -514,7 +503,7 @@ TEST(kv_file_is_never_shorter_than_its_head)
     kv_close(kv);
     CHECK_OK(kv_open(&kv, folder, &read, &err), &err);
     kv_close(kv);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 TEST(kv_wants_its_tables)
@@ -522,12 +511,12 @@ TEST(kv_wants_its_tables)
     static const char *const others[] = {"a", "missing"};
     struct error err;
     struct kv *kv;
-    make_folder();
+    scratch_make(&scratch);
     fill(1);
     struct kv_config c = {.mode = KV_READ, .tables = others, .n_tables = 2};
     CHECK_EQ(kv_open(&kv, folder, &c, &err), ERR_INCOMPATIBLE);
     CHECK_HAS(err.text, "missing");
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 /* On a tmpfs of 4 MB: a batch that does not fit is refused whole, and what was there stays. */
@@ -536,9 +525,9 @@ TEST(kv_full_disk_is_an_error_and_loses_nothing)
     struct error err = {0};
     struct kv *kv;
     struct kv_txn *txn;
-    make_folder();
+    scratch_make(&scratch);
     if (mount("none", folder, "tmpfs", 0, "size=4m") < 0) {
-        drop_folder();
+        scratch_remove(&scratch);
         SKIP("a tmpfs can be mounted by root only");
     }
     struct kv_config write = config(KV_WRITE);
@@ -570,7 +559,7 @@ TEST(kv_full_disk_is_an_error_and_loses_nothing)
     snprintf(inner, sizeof inner, "%s/new", folder);
     CHECK_EQ(kv_open(&kv, inner, &write, &err), ERR_NOSPACE);
     umount(folder);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

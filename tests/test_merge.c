@@ -7,7 +7,7 @@
 
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #define DIM     24
 #define N       600 /* pictures: more than two blocks of 256 */
@@ -15,24 +15,8 @@
 #define OTHER   "w2"
 #define WEIGHTS "w1"
 
-static char folder[64];
+static struct scratch scratch;
 static struct error err;
-
-static void begin(void)
-{
-    strcpy(folder, "/tmp/clipstill-merge-XXXXXX");
-    if (!mkdtemp(folder)) abort();
-}
-
-/* A path in the test's folder; the last 24 are kept. */
-static const char *path_of(const char *name)
-{
-    static char path[24][120];
-    static int turn;
-    turn = (turn + 1) % 24;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
 
 /* Picture i: its bytes are its name, which no decoder is asked about. */
 static int picture(int i, char bytes[40])
@@ -43,7 +27,7 @@ static int picture(int i, char bytes[40])
 /* A corpus of the pictures from..to by `step`, in that order; each has a caption and a pair. */
 static const char *make_corpus(const char *name, int from, int to, int step, const char *rule)
 {
-    const char *cache = path_of(name);
+    const char *cache = scratch_path(&scratch, name);
     struct corpus *c;
     uint16_t language, source;
     if (corpus_open(&c, cache, CORPUS_WRITE, &err) < 0 || corpus_begin(c, &err) < 0) abort();
@@ -185,16 +169,17 @@ static void end(void)
 {
     merge_close(m);
     m = NULL;
-    CHECK_OK(file_remove_folder(folder, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST(shards_of_one_corpus_become_its_set)
 {
-    begin();
+    scratch_make(&scratch);
     const char *whole = make_corpus("whole", 0, N, 1, NULL),
                *cache = make_corpus("c", 0, N, 1, NULL);
     featurise(whole, whole, 0, N, 2, WEIGHTS, -1);
-    const char *shards[3] = {path_of("s1"), path_of("s2"), path_of("s3")};
+    const char *shards[3] = {scratch_path(&scratch, "s1"), scratch_path(&scratch, "s2"),
+                             scratch_path(&scratch, "s3")};
     featurise(shards[0], cache, 0, 200, 2, WEIGHTS, -1);
     featurise(shards[1], cache, 200, 310, 2, WEIGHTS, -1);
     featurise(shards[2], cache, 310, N, 2, WEIGHTS, -1);
@@ -216,9 +201,9 @@ TEST(shards_of_one_corpus_become_its_set)
 
 TEST(a_gap_is_named)
 {
-    begin();
+    scratch_make(&scratch);
     const char *cache = make_corpus("c", 0, N, 1, NULL);
-    const char *shards[2] = {path_of("s1"), path_of("s3")};
+    const char *shards[2] = {scratch_path(&scratch, "s1"), scratch_path(&scratch, "s3")};
     featurise(shards[0], cache, 0, 200, 2, WEIGHTS, -1);
     featurise(shards[1], cache, 310, N - 1, 2, WEIGHTS, -1);
     CHECK_OK(merge(cache, shards, 2, (struct merge_options){0}), &err);
@@ -238,7 +223,7 @@ TEST(a_gap_is_named)
 
 TEST(another_numbering_is_renumbered_by_key)
 {
-    begin();
+    scratch_make(&scratch);
     const char *whole = make_corpus("whole", 0, N, 1, NULL);
     featurise(whole, whole, 0, N, 1, WEIGHTS, -1);
     /* the other cache holds its pictures the other way round, and overlaps by a hundred */
@@ -262,8 +247,9 @@ TEST(another_numbering_is_renumbered_by_key)
 
 TEST(into_nothing_is_a_copy)
 {
-    begin();
-    const char *a = make_corpus("a", 0, 50, 1, "nfkc-space-1"), *new = path_of("new");
+    scratch_make(&scratch);
+    const char *a = make_corpus("a", 0, 50, 1, "nfkc-space-1"),
+               *new = scratch_path(&scratch, "new");
     featurise(a, a, 0, 50, 1, WEIGHTS, -1);
     CHECK_OK(merge_one(new, a), &err);
     CHECK_STR(dump(new), dump(a));
@@ -279,7 +265,7 @@ TEST(into_nothing_is_a_copy)
 
 TEST(features_alone_leave_the_corpus_as_it_is)
 {
-    begin();
+    scratch_make(&scratch);
     const char *a = make_corpus("a", 0, 50, 1, NULL), *b = make_corpus("b", 69, 29, -1, NULL);
     featurise(b, b, 30, 70, 1, WEIGHTS, -1);
     CHECK_OK(merge(a, &b, 1, (struct merge_options){.features_only = true}), &err);
@@ -297,16 +283,17 @@ TEST(features_alone_leave_the_corpus_as_it_is)
 /* Each must leave the cache as it was: nothing half written. */
 TEST(what_does_not_belong_is_refused_whole)
 {
-    begin();
+    scratch_make(&scratch);
     const char *cache = make_corpus("c", 0, 300, 1, NULL);
     featurise(cache, cache, 0, 100, 1, WEIGHTS, -1);
-    const char *before = dump(cache), *shard = path_of("teacher");
+    const char *before = dump(cache), *shard = scratch_path(&scratch, "teacher");
     featurise(shard, cache, 100, 200, 1, OTHER, -1);
     CHECK_EQ(merge_one(cache, shard), ERR_INCOMPATIBLE);
     CHECK_HAS(err.text, "weights");
     CHECK_HAS(err.text, shard);
 
-    shard = path_of("codes"); /* one vector of a block that both have, and new ones before it */
+    shard = scratch_path(
+        &scratch, "codes"); /* one vector of a block that both have, and new ones before it */
     featurise(shard, cache, 90, 200, 1, WEIGHTS, 99);
     char bytes[40], hex[DIGEST_HEX];
     uint8_t key[DIGEST_BYTES];
@@ -316,13 +303,13 @@ TEST(what_does_not_belong_is_refused_whole)
     CHECK_HAS(err.text, hex);
 
     const char *other = make_corpus("x", 1000, 1300, 1, NULL);
-    shard = path_of("foreign");
+    shard = scratch_path(&scratch, "foreign");
     featurise(shard, other, 1000, 1300, 1, WEIGHTS, -1);
     CHECK_EQ(merge_one(cache, shard), ERR_INCOMPATIBLE);
     CHECK_HAS(err.text, "another corpus");
 
     other = make_corpus("y", 0, 400, 1, NULL);
-    shard = path_of("newer");
+    shard = scratch_path(&scratch, "newer");
     featurise(shard, other, 390, 400, 1, WEIGHTS, -1);
     CHECK_EQ(merge_one(cache, shard), ERR_INCOMPATIBLE);
     CHECK_HAS(err.text, "newer snapshot");
@@ -344,8 +331,8 @@ TEST(what_does_not_belong_is_refused_whole)
     CHECK_HAS(err.text, hex);
 
     CHECK_EQ(merge_one(cache, cache), ERR_USAGE);
-    CHECK_EQ(merge_one(cache, folder), ERR_NOT_FOUND);
-    CHECK_EQ(merge_one(cache, path_of("nowhere")), ERR_NOT_FOUND);
+    CHECK_EQ(merge_one(cache, scratch.folder), ERR_NOT_FOUND);
+    CHECK_EQ(merge_one(cache, scratch_path(&scratch, "nowhere")), ERR_NOT_FOUND);
     CHECK_STR(dump(cache), before);
     end();
 }
@@ -353,7 +340,7 @@ TEST(what_does_not_belong_is_refused_whole)
 /* A corpus with one image under an id, and maybe a class list. */
 static const char *small(const char *name, const char *bytes, const char *classes)
 {
-    const char *cache = path_of(name);
+    const char *cache = scratch_path(&scratch, name);
     struct corpus *c;
     struct corpus_image image = {.width_px = 1, .height_px = 1, .format = IMAGE_PNG};
     uint16_t source;
@@ -371,7 +358,7 @@ static const char *small(const char *name, const char *bytes, const char *classe
 
 TEST(conflicting_ids_and_classes_are_named)
 {
-    begin();
+    scratch_make(&scratch);
     static const char dog[] = "{\"classes\": {\"cat\": \"cat\", \"dog\": \"dog\"}}";
     static const char hound[] = "{\"classes\": {\"cat\": \"cat\", \"dog\": \"hound\"}}";
     static const char spaced[] = "{ \"classes\" : {\"dog\": \"dog\", \"cat\": \"cat\"}}";
@@ -398,9 +385,9 @@ static bool stop_at_once(void *context)
 
 TEST(a_stopped_merge_goes_on)
 {
-    begin();
+    scratch_make(&scratch);
     const char *cache = make_corpus("c", 0, N, 1, NULL), *whole = make_corpus("w", 0, N, 1, NULL);
-    const char *shard = path_of("s");
+    const char *shard = scratch_path(&scratch, "s");
     featurise(shard, cache, 0, N, 2, WEIGHTS, -1);
     featurise(whole, whole, 0, N, 2, WEIGHTS, -1);
     int asked = 0;
@@ -416,7 +403,7 @@ TEST(a_stopped_merge_goes_on)
 
 TEST(any_failed_allocation_leaves_what_was_or_what_shall_be)
 {
-    begin();
+    scratch_make(&scratch);
     const char *a = make_corpus("a", 0, 20, 1, NULL), *b = make_corpus("b", 39, 9, -1, NULL);
     const char *whole = make_corpus("w", 0, 40, 1, NULL);
     featurise(a, a, 0, 20, 1, WEIGHTS, -1);

@@ -13,30 +13,9 @@
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/npy.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static const char made[] = "tests/golden/altclip-tiny", own[] = "../shared/golden/altclip-tiny";
-
-static char folder[64];
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][300];
-    static int turn;
-    if (!*folder) {
-        strcpy(folder, "/tmp/clipstill-model-XXXXXX");
-        if (!mkdtemp(folder)) abort();
-    }
-    char *p = path[turn++ % 4];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
-
-__attribute__((destructor)) static void clean(void)
-{
-    struct error err;
-    if (*folder && file_remove_folder(folder, &err) < 0) printf("# %s\n", err.text);
-}
 
 static const char *in_set(const char *set, const char *name)
 {
@@ -209,7 +188,7 @@ TEST(what_is_saved_is_opened)
     struct error err = {0};
     struct model *m, *back;
     struct captions c;
-    const char *dir = in_folder("student");
+    const char *dir = scratch_here("student");
     float a[64 * 64], b[64 * 64];
     CHECK_OK(model_open(&m, in_set(made, "model"), MODEL_IMAGE | MODEL_TEXT, &err), &err);
     m->is_student = true;
@@ -237,8 +216,8 @@ TEST(what_is_saved_is_opened)
     /* A student may have one tower only. */
     tower_free(m->image);
     m->image = NULL;
-    CHECK_OK(model_save(m, in_folder("text-only"), NULL, &err), &err);
-    CHECK_OK(model_open(&back, in_folder("text-only"), MODEL_IMAGE | MODEL_TEXT, &err), &err);
+    CHECK_OK(model_save(m, scratch_here("text-only"), NULL, &err), &err);
+    CHECK_OK(model_open(&back, scratch_here("text-only"), MODEL_IMAGE | MODEL_TEXT, &err), &err);
     CHECK(!back->image && back->text);
     CHECK_EQ(model_embed_pixels(back, NUMERICS_F32, 1, (const uint8_t *)"", a, NULL, &err),
              ERR_USAGE);
@@ -250,7 +229,7 @@ TEST(weights_digest_sees_tensors_not_layout)
 {
     struct error err = {0};
     uint8_t image[32], text[32], again[32];
-    const char *dir = in_folder("digest"), *from = in_set(made, "model");
+    const char *dir = scratch_here("digest"), *from = in_set(made, "model");
     char path[300], source[300];
     CHECK_OK(model_weights_digest(from, false, image, &err), &err);
     CHECK_OK(model_weights_digest(from, true, text, &err), &err);
@@ -304,7 +283,7 @@ static const char *copy_teacher(const char *name, const char *without)
     static const char *const files[] = {"config.json", "preprocessor_config.json",
                                         "model.safetensors", "sentencepiece.bpe.model",
                                         "tokenizer_config.json"};
-    const char *dir = in_folder(name);
+    const char *dir = scratch_here(name);
     struct error err = {0};
     if (file_make_folder(dir, &err) < 0) abort();
     for (int i = 0; i < 5; i++) {
@@ -409,7 +388,7 @@ TEST(memory_running_out_is_said)
     rc = ERR_NOMEM;
     for (nth = 1; nth < 2000 && rc < 0; nth++) {
         memory_fail_at(nth);
-        rc = model_save(m, in_folder("nomem"), NULL, &err);
+        rc = model_save(m, scratch_here("nomem"), NULL, &err);
         memory_fail_at(0);
         CHECK(rc == 0 || rc == ERR_NOMEM);
     }

@@ -4,21 +4,17 @@
 #include <unistd.h>
 
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static struct error err;
-static char folder[64], path[100];
+static struct scratch scratch;
+static char *const folder = scratch.folder;
+static char path[100];
 
 static void make_folder(void)
 {
-    strcpy(folder, "/tmp/clipstill-npy-XXXXXX");
-    if (!mkdtemp(folder)) abort();
+    scratch_make(&scratch);
     snprintf(path, sizeof path, "%s/a.npy", folder);
-}
-
-static void drop_folder(void)
-{
-    CHECK_OK(file_remove_folder(folder, &err), &err);
 }
 
 /* Writes a file of version 1 with this header text and these data, and opens it. */
@@ -86,7 +82,7 @@ TEST(npy_round_trip)
     CHECK_OK(file_list(folder, &names, &n, &err), &err);
     CHECK_EQ(n, 1);
     memory_free(names);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 TEST(npy_converts_every_type)
@@ -137,7 +133,7 @@ TEST(npy_converts_every_type)
              &err);
     CHECK(a.n_rows == 0 && a.n_cols == 5);
     npy_close(&a);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 TEST(npy_refuses_headers_that_lie)
@@ -178,7 +174,7 @@ TEST(npy_refuses_headers_that_lie)
         CHECK_HAS(err.text, path);
         CHECK(!a.map.bytes);
     }
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 /* A good file cut at every length, and with every byte of its head changed: an error or an array,
@@ -212,7 +208,7 @@ TEST(npy_survives_damage)
         }
     }
     memory_free(bytes);
-    drop_folder();
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

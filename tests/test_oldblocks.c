@@ -8,11 +8,12 @@
 #include "store/featureset_inside.h"
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 enum { DIM = 48, N = 700, HALF = 300 }; /* block 1 of three is filled by two puts */
 
-static char cache[64];
+static struct scratch scratch;
+static char *const cache = scratch.folder;
 static uint8_t keys[N][DIGEST_BYTES];
 static float vectors[N][DIM];
 static uint32_t numbers[N];
@@ -29,8 +30,7 @@ static void set_up(void)
             vectors[i][j] = (float)((double)(state >> 33) / 1e9 - 1);
         }
     }
-    strcpy(cache, "/tmp/test_oldblocks.XXXXXX");
-    if (!mkdtemp(cache)) abort();
+    scratch_make(&scratch);
 }
 
 /* A set of the first n vectors, open for writing. */
@@ -172,7 +172,7 @@ TEST(old_blocks_are_read_and_added_to)
     check_epoch(old, N);
     featureset_close(old);
     featureset_close(fresh);
-    CHECK_OK(file_remove_folder(cache, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST(old_and_new_blocks_merge)
@@ -195,7 +195,7 @@ TEST(old_and_new_blocks_merge)
     featureset_close(old);
     featureset_close(fresh);
     featureset_close(third);
-    CHECK_OK(file_remove_folder(cache, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST(old_blocks_are_forgotten_from)
@@ -215,7 +215,7 @@ TEST(old_blocks_are_forgotten_from)
     check_equal(old, fresh);
     featureset_close(old);
     featureset_close(fresh);
-    CHECK_OK(file_remove_folder(cache, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

@@ -6,13 +6,14 @@
 
 #include "store/file.h"
 #include "store/kv.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #define MOST 510 /* readers of a store */
 
 static const char *const tables[] = {"t"};
 static struct error err;
-static char folder[64];
+static struct scratch scratch;
+static char *const folder = scratch.folder;
 
 static int put(const char *value)
 {
@@ -78,8 +79,8 @@ TEST(two_hundred_readers_keep_their_snapshot_and_die)
 {
     static pid_t readers[MOST + 20];
     int ready[2], go[2], n_right = 0;
-    strcpy(folder, "/tmp/clipstill-readers-XXXXXX");
-    if (!mkdtemp(folder) || pipe(ready) < 0 || pipe(go) < 0) abort();
+    scratch_make(&scratch);
+    if (pipe(ready) < 0 || pipe(go) < 0) abort();
     CHECK_OK(put("a"), &err);
     CHECK_EQ(start(readers, 200, ready, go, 'a'), 200);
     CHECK_OK(put("b"), &err);
@@ -113,7 +114,7 @@ TEST(two_hundred_readers_keep_their_snapshot_and_die)
     CHECK_OK(put("f"), &err);
     CHECK_EQ(start(readers, 20, ready, go, 'f'), 20);
     end(readers, 20);
-    CHECK_OK(file_remove_folder(folder, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

@@ -15,28 +15,14 @@
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/transfer.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static const char teacher[] = "tests/golden/altclip-tiny/model";
 
-static char folder[64];
+static struct scratch scratch;
 static struct error err;
 
-static const char *path_of(const char *name)
-{
-    static char path[16][160];
-    static int turn;
-    turn = (turn + 1) % 16;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
-
-static void must(int rc)
-{
-    if (rc >= 0) return;
-    printf("Bail out! %s: %s\n", error_word(rc), err.text);
-    exit(1);
-}
+#define must(call) check_must(call, &err)
 
 #define N_IMAGES   6
 #define N_CAPTIONS 300
@@ -92,16 +78,10 @@ static void featurise(const char *cache, const char *dir, enum featurize_numeric
 
 static const char *set_up(void)
 {
-    strcpy(folder, "/tmp/clipstill-recompute-XXXXXX");
-    if (!mkdtemp(folder)) abort();
-    const char *cache = path_of("c");
+    scratch_make(&scratch);
+    const char *cache = scratch_path(&scratch, "c");
     make_corpus(cache);
     return cache;
-}
-
-static void tear_down(void)
-{
-    CHECK_OK(file_remove_folder(folder, &err), &err);
 }
 
 /* The vectors of `from`'s set, each scaled and turned by an angle of about `turn`, into `into`'s
@@ -183,7 +163,7 @@ TEST(honest_sets_hold_their_bounds)
                 CHECK_NEAR(s->mean_drift, 0, 1e-12);
                 CHECK(s->max_difference <= s->difference_bound);
             }
-            tear_down();
+            scratch_remove(&scratch);
         }
     recompute_result_release(&result);
 }
@@ -192,7 +172,7 @@ TEST(honest_sets_hold_their_bounds)
 static const char *changed_teacher(const char *tensor, float factor)
 {
     struct model *m;
-    const char *dir = path_of("changed");
+    const char *dir = scratch_path(&scratch, "changed");
     must(model_open(&m, teacher, MODEL_IMAGE | MODEL_TEXT, &err));
     struct tower *t = !strncmp(tensor, "text", 4) ? m->text : m->image;
     int i = params_find(&t->params, tensor);
@@ -205,16 +185,16 @@ static const char *changed_teacher(const char *tensor, float factor)
 
 TEST(another_resampling_is_found)
 {
-    const char *cache = set_up(), *other = path_of("o");
+    const char *cache = set_up(), *other = scratch_path(&scratch, "o");
     struct recompute_options o = all();
     struct model *m;
     featurise(cache, teacher, FEATURIZE_F32, NULL);
     make_corpus(other);
     must(model_open(&m, teacher, MODEL_IMAGE | MODEL_TEXT, &err));
     m->preprocess.resample = RESAMPLE_BILINEAR;
-    must(model_save(m, path_of("bilinear"), NULL, &err));
+    must(model_save(m, scratch_path(&scratch, "bilinear"), NULL, &err));
     model_free(m);
-    featurise(other, path_of("bilinear"), FEATURIZE_F32, NULL);
+    featurise(other, scratch_path(&scratch, "bilinear"), FEATURIZE_F32, NULL);
     plant(cache, other, "image.final", 1, 0);
     const struct recompute_set *s = run(cache, &o, "image.final");
     CHECK_EQ(s->state, RECOMPUTE_DONE);
@@ -225,12 +205,12 @@ TEST(another_resampling_is_found)
     CHECK(!run(cache, &o, "image.block2@2x2")->is_drifted);
     CHECK(!run(cache, &o, "text.final")->is_drifted);
     recompute_result_release(&result);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(a_changed_weight_is_found)
 {
-    const char *cache = set_up(), *other = path_of("o");
+    const char *cache = set_up(), *other = scratch_path(&scratch, "o");
     struct recompute_options o = all();
     featurise(cache, teacher, FEATURIZE_F32, NULL);
     make_corpus(other);
@@ -240,19 +220,19 @@ TEST(a_changed_weight_is_found)
     CHECK(s->is_drifted);
     CHECK(!run(cache, &o, "image.final")->is_drifted);
     /* the same cache, held against the changed teacher itself: stale by its fingerprint */
-    o.teacher = path_of("changed");
+    o.teacher = scratch_path(&scratch, "changed");
     s = run(cache, &o, "text.final");
     CHECK_EQ(s->state, RECOMPUTE_STALE);
     CHECK_HAS(s->why, "weights (expected");
     CHECK_EQ(s->n, 0);
     recompute_result_release(&result);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* Directions are the same: the cosine is blind to it. */
 TEST(norms_that_drift_are_found)
 {
-    const char *cache = set_up(), *other = path_of("o");
+    const char *cache = set_up(), *other = scratch_path(&scratch, "o");
     struct recompute_options o = all();
     featurise(cache, teacher, FEATURIZE_F32, "f32");
     make_corpus(other);
@@ -264,13 +244,13 @@ TEST(norms_that_drift_are_found)
     CHECK(s->is_drifted);
     CHECK_HAS(s->why, "norm");
     recompute_result_release(&result);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* 1 - cos is 3e-5 more than the storage's own: every vector keeps its bound, their mean does not. */
 TEST(a_drift_below_the_bound_shows_in_the_mean)
 {
-    const char *cache = set_up(), *other = path_of("o");
+    const char *cache = set_up(), *other = scratch_path(&scratch, "o");
     struct recompute_options o = all();
     featurise(cache, teacher, FEATURIZE_F32, NULL);
     make_corpus(other);
@@ -282,7 +262,7 @@ TEST(a_drift_below_the_bound_shows_in_the_mean)
     CHECK(s->is_drifted);
     CHECK_HAS(s->why, "mean drift");
     recompute_result_release(&result);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 static bool same_sample(const struct sampled *a, const struct sampled *b, size_t n)
@@ -339,7 +319,7 @@ TEST(the_sample_is_a_function_of_seed_and_keys)
     memory_free(a);
     featureset_close(fs);
     corpus_close(c);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(threads_do_not_matter)
@@ -356,7 +336,7 @@ TEST(threads_do_not_matter)
         CHECK_STR(one.worst_key, s->worst_key);
     }
     recompute_result_release(&result);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(memory_running_out_is_an_error)
@@ -374,7 +354,7 @@ TEST(memory_running_out_is_an_error)
     }
     CHECK_EQ(rc, 0);
     CHECK(n_failed > 10);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 static void parses(const char *text, double share, uint64_t n)

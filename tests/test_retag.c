@@ -8,22 +8,22 @@
 
 #include "ingest/leaks.h"
 #include "store/file.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static struct error err;
-static char cache[64];
+static struct scratch scratch;
+static char *const cache = scratch.folder;
 
 static void drop(void)
 {
-    if (file_remove_folder(cache, &err) < 0) abort();
+    scratch_remove(&scratch);
 }
 
 /* A corpus of drawn likenesses: image i has group i / 2, twins two bits apart. */
 static void make(uint32_t n)
 {
     struct corpus *c;
-    strcpy(cache, "/tmp/clipstill-retag-XXXXXX");
-    if (!mkdtemp(cache)) abort();
+    scratch_make(&scratch);
     CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
     CHECK_OK(corpus_begin(c, &err), &err);
     uint16_t en, source;

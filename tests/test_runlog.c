@@ -3,21 +3,22 @@
 
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 TEST(runlog_writes_a_manifest_each)
 {
     struct error err;
-    char cache[] = "/tmp/clipstill-runlog-XXXXXX", **names;
+    struct scratch scratch;
+    char **names;
     size_t n;
     int sum = 0;
-    if (!mkdtemp(cache)) abort();
+    scratch_make(&scratch);
     struct json *settings = json_new_object();
     json_set_string(settings, "lang", "zh");
     for (int i = 0; i < 4;
          i++) /* at least two of them in one second, or the machine is very slow */
-        CHECK_OK(runlog_write(cache, "ingest", "0.1", settings, NULL, 1 << i, &err), &err);
-    char *runs = file_join(cache, "runs", &err);
+        CHECK_OK(runlog_write(scratch.folder, "ingest", "0.1", settings, NULL, 1 << i, &err), &err);
+    char *runs = file_join(scratch.folder, "runs", &err);
     CHECK_OK(file_list(runs, &names, &n, &err), &err);
     CHECK_EQ(n, 4); /* and no leftovers */
     for (size_t i = 0; i < n; i++) {
@@ -36,7 +37,7 @@ TEST(runlog_writes_a_manifest_each)
     memory_free(names);
     memory_free(runs);
     json_free(settings);
-    CHECK_OK(file_remove_folder(cache, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

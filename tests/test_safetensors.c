@@ -2,28 +2,9 @@
 #include "featurize/safetensors.h"
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #include <unistd.h>
-
-static char folder[64];
-
-static const char *in_folder(const char *name)
-{
-    static char path[300];
-    if (!*folder) {
-        strcpy(folder, "/tmp/clipstill-safetensors-XXXXXX");
-        if (!mkdtemp(folder)) abort();
-    }
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-__attribute__((destructor)) static void clean(void)
-{
-    struct error err;
-    if (*folder && file_remove_folder(folder, &err) < 0) printf("# %s\n", err.text);
-}
 
 /* A file of a header and n_data bytes 0, 1, 2, ... */
 static size_t build(uint8_t *out, const char *header, size_t n_data)
@@ -82,12 +63,12 @@ TEST(what_is_written_is_read_and_equal)
     struct error err = {0};
     struct json *meta = json_new_object();
     json_set_string(meta, "format", "pt");
-    CHECK_OK(safetensors_write(in_folder("model.safetensors"), 2, t, meta, &err), &err);
+    CHECK_OK(safetensors_write(scratch_here("model.safetensors"), 2, t, meta, &err), &err);
     char *first, *second;
     size_t n_first, n_second;
-    CHECK_OK(file_read(in_folder("model.safetensors"), 1 << 20, &first, &n_first, &err), &err);
-    CHECK_OK(safetensors_write(in_folder("model.safetensors"), 2, t, meta, &err), &err);
-    CHECK_OK(file_read(in_folder("model.safetensors"), 1 << 20, &second, &n_second, &err), &err);
+    CHECK_OK(file_read(scratch_here("model.safetensors"), 1 << 20, &first, &n_first, &err), &err);
+    CHECK_OK(safetensors_write(scratch_here("model.safetensors"), 2, t, meta, &err), &err);
+    CHECK_OK(file_read(scratch_here("model.safetensors"), 1 << 20, &second, &n_second, &err), &err);
     CHECK(n_first == n_second && !memcmp(first, second, n_first));
     struct safetensors *s;
     CHECK_OK(safetensors_read(second, n_second, "m", &s, &err), &err);
@@ -99,7 +80,7 @@ TEST(what_is_written_is_read_and_equal)
     json_free(meta);
     memory_free(first);
     memory_free(second);
-    unlink(in_folder("model.safetensors"));
+    unlink(scratch_here("model.safetensors"));
 }
 
 #define ONE(dtype, shape, offsets)                                                                 \

@@ -14,7 +14,7 @@
 #include "store/file.h"
 #include "store/lock.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 #include "tests/dumptext.h"
 
 #define PAGE 4096
@@ -23,7 +23,8 @@
 #define SET  "text.final"
 
 static struct error err;
-static char cache[64];
+static struct scratch scratch;
+static char *const cache = scratch.folder;
 
 static void hear(void *context, const char *text)
 {
@@ -269,8 +270,7 @@ static const char *const parts[2] = {"corpus", "features/" SET};
 
 static void set_up(void)
 {
-    strcpy(cache, "/tmp/clipstill-salvage-XXXXXX");
-    if (!mkdtemp(cache)) abort();
+    scratch_make(&scratch);
     make_corpus();
     put_vectors();
     check_clean("as made");
@@ -288,7 +288,7 @@ static void tear_down(void)
 {
     for (int i = 0; i < 2; i++) memory_free(files[i]);
     memory_free(whole.p);
-    CHECK_OK(file_remove_folder(cache, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST(a_sound_cache_is_salvaged_whole)

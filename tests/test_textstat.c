@@ -3,7 +3,7 @@
 
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static struct error err;
 
@@ -18,15 +18,16 @@ static void add(struct corpus *c, const char *text, const char *language, uint32
 
 TEST(captions_count_once_a_language)
 {
-    char cache[] = "/tmp/clipstill-textstat-XXXXXX", *bytes = NULL;
+    struct scratch scratch;
+    char *bytes = NULL;
     size_t n = 0;
     struct corpus *c;
     struct tokenizer *tokenizer;
     uint32_t image[2];
     uint16_t source;
     bool is_new;
-    if (!mkdtemp(cache)) abort();
-    CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
+    scratch_make(&scratch);
+    CHECK_OK(corpus_open(&c, scratch.folder, CORPUS_WRITE, &err), &err);
     CHECK_OK(corpus_begin(c, &err), &err);
     for (int i = 0; i < 2; i++) {
         struct corpus_image im = {.format = IMAGE_JPEG, .orientation = 1};
@@ -73,7 +74,7 @@ TEST(captions_count_once_a_language)
     tokenizer_free(tokenizer);
     memory_free(bytes);
     corpus_close(c);
-    if (file_remove_folder(cache, &err) < 0) abort();
+    scratch_remove(&scratch);
 }
 
 TEST_MAIN

@@ -9,12 +9,13 @@
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/npy.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 #define N   300
 #define DIM 24
 
-static char cache[64];
+static struct scratch scratch;
+static char *const cache = scratch.folder;
 static float rows[N][DIM];
 
 /* Files of a source in the cache's folder; each test changes what it needs before writing them. */
@@ -80,8 +81,7 @@ static bool set_up(void)
 {
     struct error err = {0};
     uint64_t state = 3;
-    strcpy(cache, "/tmp/test_transfer.XXXXXX");
-    if (!mkdtemp(cache)) abort();
+    scratch_make(&scratch);
     for (int i = 0; i < N; i++)
         for (int j = 0; j < DIM; j++) {
             state = state * 6364136223846793005u + 1442695040888963407u;
@@ -96,12 +96,6 @@ static bool set_up(void)
     if (rc == 0) rc = write_text(paths.identity, IDENTITY, &err);
     if (rc < 0) CHECK_FAIL("set-up: %s", err.text);
     return rc == 0;
-}
-
-static void tear_down(void)
-{
-    struct error err;
-    CHECK_OK(file_remove_folder(cache, &err), &err);
 }
 
 static int import(const char *name, const char *storage, bool allow_missing,
@@ -201,7 +195,7 @@ TEST(an_import_is_exported_and_imported_again)
     CHECK_OK(npy_open(paths.npy, &a, &err), &err);
     CHECK_EQ(a.n_rows, N);
     npy_close(&a);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(text_rows_are_found_by_caption)
@@ -217,7 +211,7 @@ TEST(text_rows_are_found_by_caption)
     CHECK_OK(import(NULL, NULL, false, &counts, &err), &err);
     CHECK_STR(counts.set, "text.final");
     CHECK_EQ(counts.n_new, 3);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(bad_sources_write_nothing)
@@ -253,7 +247,7 @@ TEST(bad_sources_write_nothing)
         CHECK_OK(write_text(paths.identity, BAD[i][0], &err), &err);
         expect_refusal(ERR_DATA, BAD[i][1]);
     }
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(unknown_and_repeated_keys)
@@ -275,7 +269,7 @@ TEST(unknown_and_repeated_keys)
     CHECK_OK(import("other", NULL, true, &counts, &err), &err);
     CHECK_EQ(counts.n_new, 2);
     CHECK_EQ(counts.n_unknown, 1);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(another_identity_or_vector_is_refused)
@@ -298,7 +292,7 @@ TEST(another_identity_or_vector_is_refused)
     rows[4][0] += 1;
     CHECK_OK(write_npy(paths.npy, N, &err), &err);
     CHECK_EQ(import("s", NULL, false, &counts, &err), ERR_EXISTS);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* The set "s" to PATH as safetensors, or a clip-retrieval folder. */
@@ -367,7 +361,7 @@ TEST(memory_that_is_out_leaves_nothing_half)
     expect_nomem(import_from, file, false);
     expect_nomem(import_from, folder, true);
     CHECK_EQ(n_sets(), 3);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 /* The ids of a keys file as a corpus without bytes; then the real features, whole. */
@@ -379,8 +373,7 @@ static void import_real(const char *stem, uint64_t n, uint32_t dim)
     char *text = NULL, *rest = NULL;
     size_t n_text;
     uint16_t source;
-    strcpy(cache, "/tmp/test_transfer.XXXXXX");
-    if (!mkdtemp(cache)) abort();
+    scratch_make(&scratch);
     snprintf(paths.npy, sizeof paths.npy, "%s.npy", stem);
     snprintf(paths.keys, sizeof paths.keys, "%s.keys.txt", stem);
     snprintf(paths.identity, sizeof paths.identity, "%s.identity.json", stem);
@@ -407,7 +400,7 @@ static void import_real(const char *stem, uint64_t n, uint32_t dim)
     CHECK_EQ(featureset_n_vectors(fs, 0), n);
     CHECK_EQ(featureset_verify(fs, NULL, NULL, NULL, NULL, &err), 0);
     featureset_close(fs);
-    tear_down();
+    scratch_remove(&scratch);
 }
 
 TEST(real_clip_features)

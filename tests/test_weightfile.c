@@ -7,26 +7,7 @@
 #include "featurize/safetensors.h"
 #include "store/file.h"
 #include "store/memory.h"
-#include "tests/check.h"
-
-static char folder[64];
-
-static const char *in_folder(const char *name)
-{
-    static char path[300];
-    if (!*folder) {
-        strcpy(folder, "/tmp/clipstill-weightfile-XXXXXX");
-        if (!mkdtemp(folder)) abort();
-    }
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-__attribute__((destructor)) static void clean(void)
-{
-    struct error err;
-    if (*folder && file_remove_folder(folder, &err) < 0) printf("# %s\n", err.text);
-}
+#include "tests/scratch.h"
 
 TEST(teacher_is_read)
 {
@@ -55,13 +36,13 @@ static void write_one(const char *name, const char *tensor, float value)
     struct error err = {0};
     struct tensor t = {
         .name = tensor, .type = TENSOR_F32, .n = 1, .bytes = (const uint8_t *)&value, .n_bytes = 4};
-    CHECK_OK(safetensors_write(in_folder(name), 1, &t, NULL, &err), &err);
+    CHECK_OK(safetensors_write(scratch_here(name), 1, &t, NULL, &err), &err);
 }
 
 static void write_text(const char *name, const char *text)
 {
     struct error err = {0};
-    CHECK_OK(file_write(in_folder(name), text, strlen(text), &err), &err);
+    CHECK_OK(file_write(scratch_here(name), text, strlen(text), &err), &err);
 }
 
 TEST(shards_are_one_table)
@@ -72,24 +53,24 @@ TEST(shards_are_one_table)
     write_one("m-2.safetensors", "a", 2);
     write_text("model.safetensors.index.json", "{\"weight_map\":{\"b\":\"m-1.safetensors\",\"a\":"
                                                "\"m-2.safetensors\",\"c\":\"m-1.safetensors\"}}");
-    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_OK(weightfile_open(scratch_here("."), &w, &err), &err);
     CHECK_EQ(weightfile_n(w), 2);
     CHECK_STR(weightfile_at(w, 0)->name, "a");
     weightfile_close(w);
 
     write_one("m-2.safetensors", "b", 2);
-    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_DATA);
+    CHECK_EQ(weightfile_open(scratch_here("."), &w, &err), ERR_DATA);
     CHECK_HAS(err.text, "tensor b stands there twice");
     write_text("model.safetensors.index.json", "{\"weight_map\":{\"b\":\"../m-1.safetensors\"}}");
-    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_DATA);
+    CHECK_EQ(weightfile_open(scratch_here("."), &w, &err), ERR_DATA);
     CHECK_HAS(err.text, "is no plain file name");
     write_text("model.safetensors.index.json", "{\"weight_map\":{\"b\":\"m-3.safetensors\"}}");
-    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_NOT_FOUND);
+    CHECK_EQ(weightfile_open(scratch_here("."), &w, &err), ERR_NOT_FOUND);
     CHECK_HAS(err.text, "m-3.safetensors");
     write_text("model.safetensors.index.json", "{}");
-    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_DATA);
+    CHECK_EQ(weightfile_open(scratch_here("."), &w, &err), ERR_DATA);
     CHECK_HAS(err.text, "no weight_map");
-    unlink(in_folder("model.safetensors.index.json"));
+    unlink(scratch_here("model.safetensors.index.json"));
 }
 
 static void copy(const char *from, const char *name)
@@ -98,7 +79,7 @@ static void copy(const char *from, const char *name)
     char *bytes;
     size_t n;
     CHECK_OK(file_read(from, 1 << 26, &bytes, &n, &err), &err);
-    CHECK_OK(file_write(in_folder(name), bytes, n, &err), &err);
+    CHECK_OK(file_write(scratch_here(name), bytes, n, &err), &err);
     memory_free(bytes);
 }
 
@@ -110,7 +91,7 @@ TEST(pytorch_files_and_their_shards)
     copy("tests/seeds/pickle/small.zip", "p-2.bin");
     write_text("pytorch_model.bin.index.json",
                "{\"weight_map\":{\"logit_scale\":\"p-1.bin\",\"w\":\"p-2.bin\"}}");
-    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_OK(weightfile_open(scratch_here("."), &w, &err), &err);
     CHECK_EQ(weightfile_n(w), 119 + 3);
     const struct tensor *t = weightfile_find(w, "w");
     float x[4];
@@ -123,27 +104,27 @@ TEST(pytorch_files_and_their_shards)
     weightfile_close(w);
     for (long nth = 1; nth < 40; nth++) {
         memory_fail_at(nth);
-        int rc = weightfile_open(folder, &w, &err);
+        int rc = weightfile_open(scratch_here("."), &w, &err);
         memory_fail_at(0);
         CHECK(rc == 0 || (rc == ERR_NOMEM && !w));
         weightfile_close(w);
     }
 
     copy("tests/seeds/pickle/small.zip", "pytorch_model.bin"); /* goes before its index */
-    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_OK(weightfile_open(scratch_here("."), &w, &err), &err);
     CHECK_EQ(weightfile_n(w), 3);
     weightfile_close(w);
     write_one("model.safetensors", "x", 1); /* and this before all */
-    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_OK(weightfile_open(scratch_here("."), &w, &err), &err);
     CHECK_EQ(weightfile_n(w), 1);
     CHECK_STR(weightfile_at(w, 0)->name, "x");
     weightfile_close(w);
-    unlink(in_folder("model.safetensors"));
+    unlink(scratch_here("model.safetensors"));
     copy("tests/seeds/pickle/legacy.bin", "pytorch_model.bin");
-    CHECK_EQ(weightfile_open(folder, &w, &err), ERR_DATA);
+    CHECK_EQ(weightfile_open(scratch_here("."), &w, &err), ERR_DATA);
     CHECK_HAS(err.text, "pytorch_model.bin: a file in PyTorch's format of before 1.6");
-    unlink(in_folder("pytorch_model.bin"));
-    unlink(in_folder("pytorch_model.bin.index.json"));
+    unlink(scratch_here("pytorch_model.bin"));
+    unlink(scratch_here("pytorch_model.bin.index.json"));
 }
 
 TEST(a_file_written_to_in_use_is_noticed)
@@ -151,17 +132,17 @@ TEST(a_file_written_to_in_use_is_noticed)
     struct error err = {0};
     struct weightfile *w;
     write_one("model.safetensors", "x", 1);
-    CHECK_OK(weightfile_open(folder, &w, &err), &err);
+    CHECK_OK(weightfile_open(scratch_here("."), &w, &err), &err);
     CHECK_OK(weightfile_check(w, &err), &err);
     write_one("model.safetensors", "x", 2); /* another file of this name */
     CHECK_OK(weightfile_check(w, &err), &err);
     weightfile_close(w);
-    CHECK_OK(weightfile_open(folder, &w, &err), &err);
-    FILE *f = fopen(in_folder("model.safetensors"), "ab");
+    CHECK_OK(weightfile_open(scratch_here("."), &w, &err), &err);
+    FILE *f = fopen(scratch_here("model.safetensors"), "ab");
     if (!f || fputc(0, f) == EOF || fclose(f) != 0) abort();
     CHECK_EQ(weightfile_check(w, &err), ERR_DATA);
     CHECK_HAS(err.text, "model.safetensors was written to while it was in use");
-    unlink(in_folder("model.safetensors"));
+    unlink(scratch_here("model.safetensors"));
     CHECK_OK(weightfile_check(w, &err), &err); /* removed: the map is still of it */
     weightfile_close(w);
     CHECK_OK(weightfile_check(NULL, &err), &err);

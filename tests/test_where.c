@@ -2,17 +2,17 @@
 #include "store/where.h"
 
 #include "store/file.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 static struct corpus *c;
 static struct error err;
-static char cache[64];
+static struct scratch scratch;
+static char *const cache = scratch.folder;
 
 static void make(void)
 {
     uint16_t id;
-    strcpy(cache, "/tmp/clipstill-where-XXXXXX");
-    if (!mkdtemp(cache)) abort();
+    scratch_make(&scratch);
     CHECK_OK(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
     CHECK_OK(corpus_begin(c, &err), &err);
     const char *languages[] = {"en", "de", "zh"}, *sources[] = {"coco", "field.tsv"};
@@ -27,7 +27,7 @@ static void make(void)
 static void drop(void)
 {
     corpus_close(c);
-    if (file_remove_folder(cache, &err) < 0) abort();
+    scratch_remove(&scratch);
 }
 
 static const struct corpus_pair en = {.language = 0, .source = 0, .label = CORPUS_NO_NAME},
