@@ -241,6 +241,34 @@ TEST(what_training_needs_is_kept)
     featureset_close(fs);
 }
 
+/* Written down before views knew jitter: what changes it orphans every set of pictures there is. */
+TEST(the_fingerprint_of_a_set_of_pictures_never_changes)
+{
+    struct error err = {0};
+    struct featurize_options o = options();
+    struct featurize_result r;
+    struct featureset *fs;
+    uint8_t digest[DIGEST_BYTES];
+    char hex[DIGEST_HEX];
+    const char *cache = new_cache("frozen");
+    o.taps = (const char *const[]){"image.final"};
+    o.n_taps = 1;
+    CHECK_OK(run(cache, &o, &r, &err), &err);
+    featurize_result_release(&r);
+    CHECK_OK(featureset_open(&fs, cache, "image.final", FEATURESET_READ, &err), &err);
+    const struct json *f = featureset_spec(fs)->fingerprint;
+    char *plan = json_write(json_get(f, "view_plan"), JSON_SORTED, &err);
+    CHECK_STR(plan, "{\"flip\":true,\"max_area_permille\":1000,\"max_aspect_permille\":1333,"
+                    "\"min_area_permille\":400,\"min_aspect_permille\":750}");
+    char *text = json_write(f, JSON_SORTED, &err);
+    digest_of(text, strlen(text), digest);
+    digest_to_hex(digest, hex);
+    CHECK_STR(hex, "34ada61b450421ee6f8d623625cf48fff589a8b6d9aba074870ac5f75df49fcc");
+    memory_free(plan);
+    memory_free(text);
+    featureset_close(fs);
+}
+
 TEST(threads_do_not_matter)
 {
     char first[DIGEST_HEX], hex[DIGEST_HEX], name[20];
