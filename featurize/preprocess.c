@@ -263,6 +263,7 @@ int preprocess_u8(const struct preprocess *p, struct resizer *r, const uint8_t *
                        (double)box->top + box->height};
     int rc = resizer_run(r, rgb, w, h, edges, p->resample, out, side, side, err);
     if (rc == 0 && box->flip) mirror(out, side);
+    if (rc == 0) jitter_apply(&box->jitter, out, (size_t)side * (size_t)side);
     return rc;
 }
 

@@ -7,8 +7,8 @@
  * Equals Hugging Face's CLIPImageProcessor / Pillow bit for bit: shortest edge (long edge
  * int(size*long/short)) or fixed resize, centre crop with floor. With another `side` than the
  * teacher's (a student), resize and crop scale in proportion: the same field of view at `side`
- * pixels. For a view box (not whole) the box is resampled directly to side x side and mirrored when
- * box.flip.
+ * pixels. For a view box (not whole) the box is resampled directly to side x side, mirrored when
+ * box.flip, and jittered: at another side by the same amounts in the same order.
  * Threading: pure functions; a resizer belongs to one thread.
  */
 #ifndef FEATURIZE_PREPROCESS_H

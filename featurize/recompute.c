@@ -85,7 +85,8 @@ static int identity_as(struct check *c, const struct featureset_spec *spec, stru
     if (is_text && max_tokens >= 2 && max_tokens <= tower_max_tokens(&c->model->text->config))
         id->max_tokens = (int)max_tokens;
     if (is_text) return 0;
-    view_plan_read(json_get(f, "view_plan"), &id->plan);
+    int rc = view_plan_read(json_get(f, "view_plan"), spec->name, &id->plan, err);
+    if (rc < 0) return rc;
     c->model->preprocess.apply_orientation =
         c->orientation &&
         json_bool(json_get(json_get(f, "preprocessing"), "apply_orientation"), true);

@@ -22,10 +22,11 @@ static void put_u32(uint8_t *to, uint32_t x)
     for (int i = 0; i < 4; i++) to[i] = (uint8_t)(x >> (8 * i));
 }
 
-static void stream_init(struct stream *s, const uint8_t key[DIGEST_BYTES], uint32_t view)
+static void stream_init(struct stream *s, const char prefix[16], const uint8_t key[DIGEST_BYTES],
+                        uint32_t view)
 {
     memset(s, 0, sizeof *s);
-    memcpy(s->message, "clipstill-view-1", 16);
+    memcpy(s->message, prefix, 16);
     memcpy(s->message + 16, key, DIGEST_BYTES);
     put_u32(s->message + 16 + DIGEST_BYTES, view);
 }
@@ -60,7 +61,7 @@ static uint32_t root(uint64_t x)
 
 struct view_plan view_plan_default(void)
 {
-    return (struct view_plan){400, 1000, 750, 1333, true};
+    return (struct view_plan){400, 1000, 750, 1333, true, {0}};
 }
 
 int view_plan_check(const struct view_plan *p, struct error *err)
@@ -75,7 +76,7 @@ int view_plan_check(const struct view_plan *p, struct error *err)
         return error_set(err, ERR_USAGE,
                          "view aspect %u..%u permille: expected 100 <= min <= max <= 10000",
                          p->min_aspect_permille, p->max_aspect_permille);
-    return 0;
+    return jitter_check(&p->jitter, err);
 }
 
 /* Width / height as a fraction over 1000 or under it. */
@@ -105,13 +106,24 @@ static void centred(const struct view_plan *plan, uint32_t w, uint32_t h, struct
     box->top = (h - box->height) / 2;
 }
 
+static struct jitter tint(const struct view_plan *plan, const uint8_t key[DIGEST_BYTES],
+                          uint32_t view)
+{
+    uint64_t bits[JITTER_BITS];
+    struct stream s;
+    stream_init(&s, "clipstill-tint-1", key, view);
+    for (int i = 0; i < JITTER_BITS; i++) bits[i] = stream_next(&s);
+    return jitter_draw(&plan->jitter, bits);
+}
+
 struct view_box view_of(const struct view_plan *plan, const uint8_t key[DIGEST_BYTES],
                         uint32_t view, uint32_t w, uint32_t h)
 {
     struct view_box box = {.whole = view == 0, .width = w, .height = h};
     if (view == 0) return box;
+    box.jitter = tint(plan, key, view);
     struct stream s;
-    stream_init(&s, key, view);
+    stream_init(&s, "clipstill-view-1", key, view);
     box.flip = plan->flip && (stream_next(&s) & 1);
     for (int i = 0; i < ATTEMPTS; i++) {
         uint64_t permille = stream_between(&s, plan->min_area_permille, plan->max_area_permille);
@@ -137,10 +149,14 @@ struct json *view_plan_json(const struct view_plan *plan)
     json_set_int(j, "min_aspect_permille", plan->min_aspect_permille);
     json_set_int(j, "max_aspect_permille", plan->max_aspect_permille);
     json_set_bool(j, "flip", plan->flip);
+    char text[JITTER_TEXT];
+    if (!jitter_is_none(&plan->jitter))
+        json_set_string(j, "jitter", jitter_spell(&plan->jitter, text));
     return j;
 }
 
-void view_plan_read(const struct json *j, struct view_plan *plan)
+int view_plan_read(const struct json *j, const char *name, struct view_plan *plan,
+                   struct error *err)
 {
     struct view_plan d = view_plan_default();
     plan->min_area_permille = json_int(json_get(j, "min_area_permille"), d.min_area_permille);
@@ -148,4 +164,10 @@ void view_plan_read(const struct json *j, struct view_plan *plan)
     plan->min_aspect_permille = json_int(json_get(j, "min_aspect_permille"), d.min_aspect_permille);
     plan->max_aspect_permille = json_int(json_get(j, "max_aspect_permille"), d.max_aspect_permille);
     plan->flip = json_bool(json_get(j, "flip"), d.flip);
+    plan->jitter = d.jitter;
+    const struct json *jitter = json_get(j, "jitter");
+    struct error why = {0};
+    if (!jitter || jitter_parse(json_text(jitter, ""), &plan->jitter, &why) == 0) return 0;
+    return error_set(err, ERR_DATA, "%s: a view plan that this version does not read: %s", name,
+                     why.text);
 }

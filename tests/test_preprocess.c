@@ -303,4 +303,27 @@ TEST(another_side_sees_the_same_field)
     resizer_free(r);
 }
 
+/* After crop and flip, in the pixels of the side that is asked for. */
+TEST(a_view_is_jittered_last)
+{
+    struct error err;
+    struct preprocess p = {.shortest_edge = true,
+                           .size = 64,
+                           .resample = RESAMPLE_BICUBIC,
+                           .do_crop = true,
+                           .crop_size = 64};
+    struct jitter j = {2, {JITTER_CONTRAST, JITTER_HUE}, {20000, 25}};
+    static uint8_t rgb[90 * 80 * 3], plain[64 * 64 * 3], jittered[64 * 64 * 3];
+    for (size_t i = 0; i < sizeof rgb; i++) rgb[i] = (uint8_t)(i * i / 300);
+    struct resizer *r = resizer_new(&err);
+    struct view_box box = {.left = 10, .top = 5, .width = 70, .height = 60, .flip = true};
+    CHECK_OK(preprocess_u8(&p, r, rgb, 90, 80, &box, 64, plain, &err), &err);
+    box.jitter = j;
+    CHECK_OK(preprocess_u8(&p, r, rgb, 90, 80, &box, 64, jittered, &err), &err);
+    CHECK(memcmp(plain, jittered, sizeof plain) != 0);
+    jitter_apply(&j, plain, 64 * 64);
+    CHECK(!memcmp(plain, jittered, sizeof plain));
+    resizer_free(r);
+}
+
 TEST_MAIN

@@ -128,8 +128,9 @@ static int open_pixels(struct loader *l, const struct loader_options *o, struct 
                              "it again with \"preprocessing\" in its identity file",
                              spec->name);
         int rc = preprocess_read(preprocessing, spec->name, &l->preprocess, err);
+        if (rc == 0)
+            rc = view_plan_read(json_get(spec->replay, "view_plan"), spec->name, &p.plan, err);
         if (rc < 0) return rc;
-        view_plan_read(json_get(spec->replay, "view_plan"), &p.plan);
     } else if (o->preprocess) {
         l->preprocess = *o->preprocess;
     } else {
