@@ -1,6 +1,6 @@
 /* Batches of a training run: lists, views, pixels whatever the cache's size, tokens, masks, pinning, weights.
  *
- * covers: loaderfill pixels roster subword targets
+ * covers: loaderfill roster subword targets
  */
 #include <omp.h>
 
