@@ -13,7 +13,7 @@
 
 static struct featurize_options o;
 static struct option_list taps, languages;
-static const char *numerics, *shard;
+static const char *numerics, *jitter, *shard;
 static int n_views;
 static bool no_orientation;
 
@@ -25,6 +25,10 @@ static const struct option options[] = {
      0, NULL, &taps},
     {"views", 0, OPTION_INT, "K", "views a picture: the teacher's own, and K - 1 random crops", 1,
      1000, NULL, &n_views},
+    {"jitter", 0, OPTION_STRING, "B,C,S,H[,P]",
+     "of the random views: brightness, contrast, saturation and hue, as torchvision's ColorJitter, "
+     "with probability P (0.8); often 0.4,0.4,0.2,0.1",
+     0, 0, NULL, &jitter},
     {"numerics", 0, OPTION_CHOICE, "HOW",
      "arithmetic of matrix products; auto: as the set, or bf16 where it is fast", 0, 0,
      "auto|f32|bf16|int8", &numerics},
@@ -163,6 +167,7 @@ static int run(const struct command *self, struct error *err)
     o.n_views = (uint32_t)n_views;
     o.apply_orientation = !no_orientation;
     int rc = featurize_parse_numerics(numerics, &o.numerics, err);
+    if (rc == 0 && jitter) rc = jitter_parse(jitter, &o.plan.jitter, err);
     if (rc == 0) rc = choose_rank(&folder, err);
     if (rc == 0) rc = choose_shard(err);
     if (rc < 0) goto done;

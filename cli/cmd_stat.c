@@ -16,7 +16,7 @@ static bool leaks, texts;
 static const char *tokenizer;
 static int max_tokens;
 static struct featurize_options teacher;
-static const char *numerics;
+static const char *numerics, *jitter;
 static bool no_orientation;
 
 static const struct option options[] = {
@@ -42,6 +42,8 @@ static const struct option options[] = {
      "of --teacher: as featurize has it; the set's own when not given", 0, 0, NULL, &teacher.store},
     {"no-exif", 0, OPTION_FLAG, NULL, "of --teacher: as featurize has it", 0, 0, NULL,
      &no_orientation},
+    {"jitter", 0, OPTION_STRING, "B,C,S,H[,P]", "of --teacher: as featurize has it", 0, 0, NULL,
+     &jitter},
 };
 
 /* Adds one to object[key]. */
@@ -244,6 +246,7 @@ static int run(const struct command *self, struct error *err)
     teacher.max_tokens = max_tokens;
     teacher.apply_orientation = !no_orientation;
     int rc = featurize_parse_numerics(numerics, &teacher.numerics, err);
+    if (rc == 0 && jitter) rc = jitter_parse(jitter, &teacher.plan.jitter, err);
     if (rc == 0) rc = stat_corpus(cache, answer, err);
     json_set(answer, "sets", sets);
     if (rc == 0) rc = featureset_list(cache, &names, &n, err);

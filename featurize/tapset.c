@@ -160,6 +160,12 @@ static int refuse(const struct featureset *fs, const struct json *differences, i
                  json_bool(json_get(json_get(was, "preprocessing"), "apply_orientation"), true)
                      ? "without"
                      : "with it");
+    const char *jitter = json_text(json_get(json_get(was, "view_plan"), "jitter"), NULL);
+    bool by_jitter = fingerprint_only(differences, "view_plan.jitter");
+    if (by_jitter && jitter)
+        snprintf(hint, sizeof hint, ", or give --jitter %s as it was made with", jitter);
+    if (by_jitter && !jitter)
+        snprintf(hint, sizeof hint, ", or leave out --jitter: it was made without");
     return error_set(err, rc, "%.860s%s", why->text, hint);
 }
 

@@ -492,6 +492,10 @@ TEST(other_origins_are_refused_by_component)
     o.plan.min_area_permille = 300;
     refused(cache, &o, "view_plan.min_area_permille (expected 400, found 300)");
     o = options();
+    o.plan.jitter = (struct jitter_strength){400, 400, 200, 100, 800};
+    refused(cache, &o, "view_plan.jitter (expected absent, found \"0.4,0.4,0.2,0.1,0.8\")");
+    refused(cache, &o, ", or leave out --jitter: it was made without");
+    o = options();
     o.apply_orientation = false;
     refused(cache, &o, "preprocessing.apply_orientation (expected true, found false)");
     refused(cache, &o, "or leave out --no-exif");

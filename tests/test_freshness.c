@@ -254,6 +254,9 @@ TEST(every_component_is_named)
     o.plan.flip = false;
     expect(cache, &o, "stale view_plan.flip", "fresh");
     o = options(golden);
+    o.plan.jitter = (struct jitter_strength){400, 400, 200, 100, 800};
+    expect(cache, &o, "stale view_plan.jitter", "fresh");
+    o = options(golden);
     o.apply_orientation = false;
     expect(cache, &o, "stale preprocessing.apply_orientation", "fresh");
     scratch_remove(&scratch);
