@@ -53,6 +53,10 @@ stdout_has "sees all" "views: 4"
 succeed "on three threads" clip distill "$c" "${tiny[@]}" --out "$tmp/s2" -j 3
 same "the same student" "$tmp/s1/model.safetensors" "$tmp/s2/model.safetensors"
 
+succeed "a second teacher's set, without jitter" feat "$c" --views 4 --prefix two
+expect "its views are not the first one's" 5 'sets image.final and two.image.final hold other views .*: jitter \(expected "0.4,0.4,0.2,0.1,0.8", found absent\); give --views 1,' clip distill "$c" "${tiny[@]}" --out "$tmp/s3"
+succeed "but for view 0" clip distill "$c" "${tiny[@]}" --views 1 --out "$tmp/s3"
+
 # --- bad values: one sentence
 bad() { expect "$1" 2 "jitter \"$1\": $2" feat "$c" --views 4 --jitter "$1"; }
 bad strong "expected brightness,contrast,saturation,hue"

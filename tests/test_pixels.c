@@ -17,19 +17,18 @@ enum { VIEWS = 5, DIM = 40, SIDE = 56 };
 static struct error err;
 static struct traincache cache;
 
-/* The golden teacher's own features of the photos, in t.image.final. */
-static void featurise(const char *jitter)
+/* The golden teacher's own features of the photos, in PREFIX.image.final. */
+static void featurise(const char *prefix, const char *jitter)
 {
     struct featurize_options o = featurize_defaults();
     struct featurize_result r;
-    traincache_make(&cache);
     o.teacher = teacher;
     o.taps = (const char *const[]){"image.final"};
     o.n_taps = 1;
     o.n_views = VIEWS;
     o.numerics = FEATURIZE_F32;
     o.store = "f32";
-    o.prefix = "t";
+    o.prefix = prefix;
     if ((jitter && jitter_parse(jitter, &o.plan.jitter, &err) < 0) ||
         featurize_run(cache.cache, &o, NULL, &r, &err) < 0)
         tc_die("featurize", &err);
@@ -82,7 +81,8 @@ TEST(the_teacher_gives_the_cached_features_of_the_students_pixels)
     for (int with = 0; with < 2; with++) {
         struct loader *l;
         struct model *m;
-        featurise(with ? "0.4,0.4,0.2,0.1" : NULL);
+        traincache_make(&cache);
+        featurise("t", with ? "0.4,0.4,0.2,0.1" : NULL);
         struct loader_options o = {.cache = cache.cache,
                                    .image_sets = {"t.image.final"},
                                    .n_image_sets = 1,
@@ -97,6 +97,32 @@ TEST(the_teacher_gives_the_cached_features_of_the_students_pixels)
         model_free(m);
         traincache_remove(&cache);
     }
+}
+
+/* One picture cannot be two teachers' view 1 at once; view 0 it can. */
+TEST(sets_of_different_views_do_not_train_together)
+{
+    struct loader *l;
+    traincache_make(&cache);
+    featurise("t", "0.4,0.4,0.2,0.1");
+    featurise("same", "0.4,0.4,0.2,0.1");
+    featurise("other", "0.4,0.4,0.2,0.1,1");
+    struct loader_options o = {.cache = cache.cache,
+                               .image_sets = {"t.image.final", "same.image.final"},
+                               .n_image_sets = 2,
+                               .want_pixels = true,
+                               .side = SIDE};
+    CHECK_OK(loader_open(&l, &o, &err), &err);
+    loader_close(l);
+    o.image_sets[2] = "other.image.final";
+    o.n_image_sets = 3;
+    CHECK_EQ(loader_open(&l, &o, &err), ERR_INCOMPATIBLE);
+    CHECK_HAS(err.text, "sets t.image.final and other.image.final hold other views");
+    CHECK_HAS(err.text, "jitter (expected \"0.4,0.4,0.2,0.1,0.8\", found \"0.4,0.4,0.2,0.1,1\")");
+    o.n_views = 1;
+    CHECK_OK(loader_open(&l, &o, &err), &err);
+    loader_close(l);
+    traincache_remove(&cache);
 }
 
 /* Decodes picture `number` and cuts a view of it as the featurise stage does. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/fingerprint.h"
 #include "store/memory.h"
 
 #define DEFAULT_BYTES ((uint64_t)2 << 30)
@@ -114,6 +115,28 @@ static int tokenise(struct loader *l, const struct tokenizer *t, int max_tokens,
     return 0;
 }
 
+/* After view 0 a student sees one view for all its targets: every set must have been made from the
+ * primary one's. */
+static int check_plans(const struct loader *l, struct error *err)
+{
+    const struct featureset_spec *first = featureset_spec(l->image_set[0]);
+    for (int i = 1; i < l->n_image_sets && l->roster.n_views > 1; i++) {
+        const struct featureset_spec *spec = featureset_spec(l->image_set[i]);
+        char text[400];
+        struct json *differences = fingerprint_compare(json_get(first->replay, "view_plan"),
+                                                       json_get(spec->replay, "view_plan"));
+        bool same = json_size(differences) == 0;
+        fingerprint_say(differences, text, sizeof text);
+        json_free(differences);
+        if (!same)
+            return error_set(err, ERR_INCOMPATIBLE,
+                             "sets %s and %s hold other views of a picture, which a student cannot "
+                             "see at once: %s; give --views 1, or make one of them again",
+                             first->name, spec->name, text);
+    }
+    return 0;
+}
+
 /* Preprocessing, view plan and pixel cache, as the primary image set's replay says. */
 static int open_pixels(struct loader *l, const struct loader_options *o, struct error *err)
 {
@@ -130,6 +153,7 @@ static int open_pixels(struct loader *l, const struct loader_options *o, struct 
         int rc = preprocess_read(preprocessing, spec->name, &l->preprocess, err);
         if (rc == 0)
             rc = view_plan_read(json_get(spec->replay, "view_plan"), spec->name, &p.plan, err);
+        if (rc == 0) rc = check_plans(l, err);
         if (rc < 0) return rc;
     } else if (o->preprocess) {
         l->preprocess = *o->preprocess;

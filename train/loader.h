@@ -13,7 +13,8 @@
  * be empty.
  *
  * Pictures are decoded and preprocessed at the student's side, with the view boxes replayed by the
- * plan kept in the set, in parallel over records; pixels are kept in a bounded cache, so that
+ * plan kept in the set (crop, flip, jitter: beyond view 0 all image sets must have the same plan, else
+ * ERR_INCOMPATIBLE), in parallel over records; pixels are kept in a bounded cache, so that
  * epochs after the first decode nothing. Captions are tokenised once. The teacher's folder is never
  * needed. Features are read once into memory when they fit feature_bytes, else one by one, 0.2 ms each
  * beside the 2 to 10 ms that a student's step takes a record: not by store/featureset_epoch.h, because a

@@ -3,7 +3,8 @@
  *     pixels_open(&p, corpus, &preprocess, &plan, side, augment, limit_bytes, n_images, n_views, &err);
  *     pixels_fill(p, n, want, out, &err);                     // out (n, side, side, 3)
  *
- * View 0 is the teacher's preprocessing at `side`, view k the box replayed from the set's plan.
+ * View 0 is the teacher's preprocessing at `side`, view k the box and jitter replayed from the set's
+ * plan.
  * With augmentation the cache holds a larger picture (5/4 of the side) of view 0, from which a mild
  * random crop and flip is drawn by (seed, epoch, image). Slots are given to (image, view) in order
  * until limit_bytes is used; what has no slot is decoded every time. What comes out does not depend
