@@ -1,5 +1,5 @@
 /* Pictures: decoding alone against libjpeg-turbo in a bare loop; decode and exact resize to the tower's pixels;
- * a picture of 12 megapixels made smaller. Against Pillow doing the same (open + convert + resize +
+ * a random view with colour jitter and without; a picture of 12 megapixels made smaller. Against Pillow doing the same (open + convert + resize +
  * crop, or + save). All read the same bytes from memory. The pixels are compared as well, since speed
  * for other pixels is worth nothing. */
 #include "tests/bench.h"
@@ -74,6 +74,33 @@ static double decode_alone(void *ctx)
         }
         jpeg_finish_decompress(&j);
         jpeg_destroy_decompress(&j);
+    }
+    return bench_cpu() - start;
+}
+
+/* The middle of each photo, three quarters of either side, as a view of it. */
+struct views {
+    struct resizer *r;
+    struct jitter jitter;
+    struct picture photo[N]; /* decoded */
+};
+
+static double ours_views(void *ctx)
+{
+    struct views *v = ctx;
+    struct error err = {0};
+    struct preprocess p = {.size = SIDE, .resample = RESAMPLE_BICUBIC};
+    double start = bench_cpu();
+    for (int i = 0; i < N; i++) {
+        uint32_t w = v->photo[i].width_px, h = v->photo[i].height_px;
+        struct view_box box = {.left = w / 8,
+                               .top = h / 8,
+                               .width = w / 4 * 3,
+                               .height = h / 4 * 3,
+                               .jitter = v->jitter};
+        int rc = preprocess_u8(&p, v->r, v->photo[i].rgb, (int)w, (int)h, &box, SIDE,
+                               pixels + (size_t)i * BYTES, &err);
+        bench_must(rc == 0, &err);
     }
     return bench_cpu() - start;
 }
@@ -187,16 +214,45 @@ static void bench_reduce(struct bench_peer *pillow, struct picture *pic)
     memory_free(l.bytes);
 }
 
-static void compare_pixels(struct bench_peer *pillow)
+static void compare_pixels(struct bench_peer *pillow, const char *ask)
 {
     uint8_t digest[DIGEST_BYTES];
     char mine[2 * DIGEST_BYTES + 1], theirs[2 * DIGEST_BYTES + 2];
     if (!pillow->to) return;
     digest_of(pixels, (size_t)N * BYTES, digest);
     for (int i = 0; i < DIGEST_BYTES; i++) sprintf(mine + 2 * i, "%02x", digest[i]);
-    bench_peer_ask(pillow, "digest", theirs, sizeof theirs);
+    bench_peer_ask(pillow, ask, theirs, sizeof theirs);
     printf("  pixels of clipstill and Pillow: %s   goal equal\n",
            strcmp(mine, theirs) ? "DIFFERENT" : "equal, all of them");
+}
+
+static void bench_views(struct bench_peer *pillow, struct resizer *r)
+{
+    struct views with = {
+        .r = r,
+        .jitter = {4,
+                   {JITTER_BRIGHTNESS, JITTER_CONTRAST, JITTER_SATURATION, JITTER_HUE},
+                   {20480, 12288, 18432, 20}}};
+    struct error err = {0};
+    struct picture_limits limits = picture_limits_default();
+    for (int i = 0; i < N; i++)
+        bench_must(picture_decode(photo[i], n_photo[i], &limits, true, &with.photo[i], &err) == 0,
+                   &err);
+    struct views without = with;
+    without.jitter.n = 0;
+    struct bench_entry e[] = {
+        {.name = "clipstill", .work = N, .run = ours_views, .ctx = &with},
+        {.name = "without jitter", .work = N, .run = ours_views, .ctx = &without},
+        {.name = "resize + ImageEnhance + HSV",
+         .work = N,
+         .peer = pillow,
+         .ask = "views",
+         .goal = ">= 1"}};
+    bench_table("20 decoded photos: a view of 224 with all of colour jitter, one thread", "views/s",
+                e, 3, 9);
+    ours_views(&with);
+    compare_pixels(pillow, "digest_views");
+    for (int i = 0; i < N; i++) picture_release(&with.photo[i]);
 }
 
 int main(void)
@@ -228,7 +284,8 @@ int main(void)
                               {.name = limit, .work = N, .run = decode_alone, .ctx = rgb}};
     bench_table("20 photos: decode + exact bicubic resize and crop to 224, one thread",
                 "pictures/s", e, 3, 9);
-    compare_pixels(&pillow);
+    compare_pixels(&pillow, "digest");
+    bench_views(&pillow, r);
     bench_reduce(&pillow, &pic);
     bench_peer_close(&pillow);
     picture_release(&pic);

@@ -6,7 +6,7 @@ import time
 
 try:
     import PIL
-    from PIL import Image
+    from PIL import Image, ImageEnhance
 except ImportError as e:
     print(f"absent: {e}", flush=True)
     sys.exit()
@@ -28,6 +28,16 @@ def decode(data):
     Image.open(io.BytesIO(data)).load()
 
 
+def view(im):
+    """What bench_views does: the middle, and torchvision's ColorJitter with fixed factors."""
+    w, h = im.size
+    im = im.resize((SIDE, SIDE), Image.BICUBIC, box=(w // 8, h // 8, w // 8 + w // 4 * 3, h // 8 + h // 4 * 3))
+    for enhance, factor in (ImageEnhance.Brightness, 1.25), (ImageEnhance.Contrast, 0.75), (ImageEnhance.Color, 1.125):
+        im = enhance(im).enhance(factor)
+    h, s, v = im.convert("HSV").split()
+    return Image.merge("HSV", (h.point([(x + 20) % 256 for x in range(256)]), s, v)).convert("RGB")
+
+
 def reduce(data, side, draft):
     """Open, decode, resize, save; draft: with Pillow's own shrinking decode, to twice the side."""
     im = Image.open(io.BytesIO(data))
@@ -39,16 +49,22 @@ def reduce(data, side, draft):
     im.convert("RGB").resize(size, Image.BICUBIC).save(out, "JPEG", quality=95, subsampling=0)
 
 
+decoded = [Image.open(io.BytesIO(data)).convert("RGB") for data in photos]
 print(f"ready {PIL.__version__}", flush=True)
 for line in sys.stdin:
     ask, *words = line.split()
     if ask == "digest":
         print(hashlib.sha256(b"".join(pixels(d).tobytes() for d in photos)).hexdigest(), flush=True)
         continue
+    if ask == "digest_views":
+        print(hashlib.sha256(b"".join(view(im).tobytes() for im in decoded)).hexdigest(), flush=True)
+        continue
     large = open(words[0], "rb").read() if words else b""
     start = time.process_time()
     if words:
         reduce(large, int(words[1]), ask == "draft")
-    for data in [] if words else photos:
+    for im in decoded if ask == "views" else []:
+        view(im)
+    for data in photos if ask in ("decode", "run") else []:
         decode(data) if ask == "decode" else pixels(data).load()
     print(time.process_time() - start, flush=True)
