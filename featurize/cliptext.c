@@ -5,9 +5,9 @@
  *     x += attention(layer_norm1(x));  x += fc2(act(fc1(layer_norm2(x))))    a block
  *     y = text_projection(final_layer_norm(x[end]))
  *
- * `end` is the first row with the highest id of the text: in CLIP's vocabulary that is
- * <|endoftext|>. As each row looks backwards only, nothing behind it matters, and texts need no
- * padding. With embed_dim (students) word rows are narrower, as in xlmr.c.
+ * `end` is the first row of eos_id; where that is 2, as in old files, the first row with the highest
+ * id of the text: in CLIP's vocabulary that is <|endoftext|>. As each row looks backwards only,
+ * nothing behind it matters, and texts need no padding. With embed_dim (students) word rows are narrower, as in xlmr.c.
  */
 #include "featurize/cliptext.h"
 
@@ -63,15 +63,17 @@ static struct value *block(struct pass *p, struct value *x, const struct pass_gr
     return pass_mlp(p, pass_norm(p, x), c->act, x);
 }
 
-/* The row of each text that its embedding is taken from. */
+/* The row of each text that its embedding is taken from; the first where there is no end. */
 static int32_t *end_rows(struct pass *p)
 {
     const struct tower_input *in = p->in;
-    int32_t *row = exec_alloc(p->e, (size_t)in->n * sizeof *row);
+    int32_t *row = exec_alloc(p->e, (size_t)in->n * sizeof *row), end = p->tower->config.eos_id;
     for (int s = 0; row && s < in->n; s++) {
         row[s] = in->offsets[s];
         for (int i = in->offsets[s]; i < in->offsets[s + 1]; i++)
-            if (in->ids[i] > in->ids[row[s]]) row[s] = i;
+            if (end == TOKEN_EOS ? in->ids[i] > in->ids[row[s]]
+                                 : in->ids[i] == end && in->ids[row[s]] != end)
+                row[s] = i;
     }
     return row;
 }

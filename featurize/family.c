@@ -77,6 +77,7 @@ static const struct family FAMILIES[] = {
               .eps = 1e-5f,
               .vocab = 49408,
               .max_positions = 77,
+              .eos_id = TOKEN_EOS,
               .n_types = 1,
               .pooling = POOL_END}},
     {.model_type = "M-CLIP",

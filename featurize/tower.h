@@ -27,7 +27,7 @@
 #include "store/json.h"
 
 enum tower_arch { ARCH_VIT, ARCH_MOBILEVIT, ARCH_TEXT };
-enum tower_pooling { POOL_CLS, POOL_MEAN, POOL_END }; /* END: the first row of the highest id */
+enum tower_pooling { POOL_CLS, POOL_MEAN, POOL_END }; /* END: the first row of the end token, see cliptext.c */
 enum tower_text { TEXT_ALTCLIP, TEXT_CHINESE_CLIP, TEXT_MCLIP, TEXT_CLIP };
 
 struct tower_config {
@@ -40,7 +40,7 @@ struct tower_config {
     enum tower_text form;          /* TEXT: names of tensors and parts; featurize/family.h */
     int vocab, max_positions;      /* TEXT: ids, rows of the position table (see tower_max_tokens) */
     int n_types;                   /* TEXT: rows of the token type table, of which the first is used; 0: 1 */
-    int pad_id, bos_id, eos_id;    /* TEXT */
+    int pad_id, bos_id, eos_id;    /* TEXT; CLIP's eos_id: where POOL_END looks, 2: at the highest id */
     /* TEXT: project_dim of `transformation`; equals projection_dim in AltCLIP */
     int head_dim;
     int embed_dim;                 /* TEXT: factorised embedding width, 0 = width */

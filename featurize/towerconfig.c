@@ -177,6 +177,14 @@ static void altclip_text(struct reader *r, struct tower_config *c)
         refuse(r, "pooler_fn", "\"cls\" or \"mean\"");
 }
 
+/* CLIP's end token, from whose row the embedding is taken. 2 stands for the highest id, as in old
+ * files; so does what is the highest, or is none. */
+static void clip_text(struct reader *r, struct tower_config *c)
+{
+    int end = whole(r, "eos_token_id", c->eos_id, 0, MAX_VOCAB);
+    c->eos_id = end >= c->vocab - 1 ? TOKEN_EOS : end;
+}
+
 static void text(struct reader *r, struct tower_config *c, const struct family *f, bool is_student)
 {
     const struct tower_config *d = &f->text;
@@ -196,6 +204,7 @@ static void text(struct reader *r, struct tower_config *c, const struct family *
     if (strcmp(word(r, "position_embedding_type", "absolute"), "absolute"))
         refuse(r, "position_embedding_type", "\"absolute\"");
     if (f->form == TEXT_ALTCLIP) altclip_text(r, c);
+    if (f->form == TEXT_CLIP) clip_text(r, c);
     c->embed_dim = is_student ? whole(r, "embedding_size", 0, 0, MAX_WIDTH) : 0;
     if (c->embed_dim == c->width) c->embed_dim = 0;
 }
@@ -351,6 +360,7 @@ static void write_text(struct json *j, const struct tower_config *c)
     json_set_int(j, "max_position_embeddings", c->max_positions);
     json_set_int(j, "type_vocab_size", c->n_types ? c->n_types : 1);
     if (c->form == TEXT_ALTCLIP) json_set_int(j, "project_dim", c->head_dim);
+    if (c->form == TEXT_CLIP && c->eos_id != TOKEN_EOS) json_set_int(j, "eos_token_id", c->eos_id);
     if (c->embed_dim) json_set_int(j, "embedding_size", c->embed_dim);
     if (c->form != TEXT_ALTCLIP) return;
     json_set_string(j, "pooler_fn", c->pooling == POOL_MEAN ? "mean" : "cls");

@@ -221,6 +221,53 @@ TEST(a_causal_tower_looks_backwards)
     tower_free(t);
 }
 
+static int configure(const char *text, bool is_text, struct tower_config *c, struct error *err)
+{
+    struct json *j = json_read(text, strlen(text), "config.json", err);
+    kit_must(j, err);
+    *err = (struct error){0};
+    int rc = is_text ? tower_config_text(j, c, err) : tower_config_image(j, c, err);
+    json_free(j);
+    return rc;
+}
+
+/* CLIP's eos_token_id names the row that is pooled, the first of several; 2 stands for the highest
+ * id, and so does an id that no text can hold or that is the highest. */
+TEST(the_end_token_is_the_one_of_the_config)
+{
+    static const struct {
+        const char *config;
+        int eos, row;
+    } cases[] = {{"", 2, 3},
+                 {", \"text_config\": {\"eos_token_id\": 7, \"vocab_size\": 50}", 7, 1},
+                 {", \"text_config\": {\"eos_token_id\": 9, \"vocab_size\": 50}", 9, 4},
+                 {", \"text_config\": {\"eos_token_id\": 30, \"vocab_size\": 50}", 30, 0},
+                 {", \"text_config\": {\"eos_token_id\": 49, \"vocab_size\": 50}", 2, 3},
+                 {", \"text_config\": {\"eos_token_id\": 49407, \"vocab_size\": 50}", 2, 3}};
+    struct error err = {0};
+    struct tower_config c = SMALL, read;
+    c.form = TEXT_CLIP;
+    c.pooling = POOL_END;
+    struct tower *t = kit_tower(&c, 3);
+    int32_t ids[] = {40, 7, 8, 48, 9, 48, 9, 7};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[200];
+        struct exec *e, *f;
+        struct value *x, *y;
+        snprintf(text, sizeof text, "{\"model_type\": \"clip\"%s}", cases[i].config);
+        CHECK_OK(configure(text, true, &read, &err), &err);
+        CHECK_EQ(read.eos_id, cases[i].eos);
+        t->config.eos_id = read.eos_id;
+        run(t, ids, 8, &(struct tap){TAP_FINAL, 0, 0}, &e, &x);
+        t->config.eos_id = ids[cases[i].row]; /* the same text, cut there: nothing behind matters */
+        run(t, ids, cases[i].row + 1, &(struct tap){TAP_FINAL, 0, 0}, &f, &y);
+        CHECK(!memcmp(x->x, y->x, 10 * sizeof(float)));
+        exec_free(e);
+        exec_free(f);
+    }
+    tower_free(t);
+}
+
 /* LinearTransformation of the mean of the last block's rows. */
 TEST(mclip_is_a_mean_and_a_linear)
 {
@@ -247,16 +294,6 @@ TEST(mclip_is_a_mean_and_a_linear)
     exec_free(e);
     exec_free(f);
     tower_free(t);
-}
-
-static int configure(const char *text, bool is_text, struct tower_config *c, struct error *err)
-{
-    struct json *j = json_read(text, strlen(text), "config.json", err);
-    kit_must(j, err);
-    *err = (struct error){0};
-    int rc = is_text ? tower_config_text(j, c, err) : tower_config_image(j, c, err);
-    json_free(j);
-    return rc;
 }
 
 TEST(absent_keys_take_the_defaults_of_the_family)
@@ -336,6 +373,7 @@ TEST(every_form_survives_its_own_config)
         c.arch = ARCH_TEXT;
         c.form = (enum tower_text)form;
         c.projection_dim = 10;
+        if (form == TEXT_CLIP) c.eos_id = 7;
         struct json *j = json_new_object();
         json_set_string(j, "model_type", "clipstill");
         json_set_int(j, "projection_dim", 10);
@@ -343,6 +381,7 @@ TEST(every_form_survives_its_own_config)
         CHECK_OK(tower_config_text(j, &back, &err), &err);
         CHECK_EQ(back.form, form);
         CHECK_EQ(back.pooling, c.pooling);
+        CHECK_EQ(back.eos_id, c.eos_id);
         CHECK_EQ(tower_max_tokens(&back), tower_max_tokens(&c));
         CHECK(back.eps == c.eps && back.n_types == c.n_types && back.vocab == c.vocab);
         json_free(j);
