@@ -26,17 +26,23 @@ static const struct {
     {"relu", ACT_RELU},
     {"gelu_new", ACT_GELU_TANH},
     {"gelu_pytorch_tanh", ACT_GELU_TANH},
+    {"gelu_fast", ACT_GELU_TANH}, /* Hugging Face's: the same formula, written differently */
+    {"gelu_accurate", ACT_GELU_TANH},
+    {"gelu_python", ACT_GELU},
 };
+
+const char *act_names(void)
+{
+    return "gelu, quick_gelu, silu, swish, relu, gelu_new, gelu_pytorch_tanh, gelu_fast, "
+           "gelu_accurate or gelu_python";
+}
 
 int act_of_name(const char *name, struct error *err)
 {
     for (size_t i = 1; i < sizeof ACT_NAMES / sizeof *ACT_NAMES; i++)
         if (!strcmp(name, ACT_NAMES[i].name)) return (int)ACT_NAMES[i].act;
-    return error_set(
-        err, ERR_DATA,
-        "activation \"%s\" is not known: expected gelu, quick_gelu, silu, swish, relu, gelu_new or "
-        "gelu_pytorch_tanh",
-        name);
+    return error_set(err, ERR_DATA, "activation \"%s\" is not known: expected %s", name,
+                     act_names());
 }
 
 const char *act_name(enum act act)

@@ -9,8 +9,9 @@
 #include "featurize/activation.h"
 #include "featurize/exec.h"
 
-/* "gelu", "quick_gelu", "silu"/"swish", "relu", "gelu_new"/"gelu_pytorch_tanh"; a negative ERR_DATA for others. */
+/* By the names of Hugging Face's ACT2FN that are of these kinds; a negative ERR_DATA for others. */
 int act_of_name(const char *name, struct error *err);
+const char *act_names(void); /* all of them, for messages. Static. */
 const char *act_name(enum act act);
 
 /* y = x W^T + b. // x (M, in), W [out, in], b [out], y (M, out) */

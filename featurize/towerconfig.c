@@ -91,7 +91,7 @@ static enum act activation(struct reader *r, const char *otherwise)
 {
     int act = act_of_name(word(r, "hidden_act", otherwise), NULL);
     if (act >= 0) return (enum act)act;
-    refuse(r, "hidden_act", "gelu, quick_gelu, silu, swish, relu, gelu_new or gelu_pytorch_tanh");
+    refuse(r, "hidden_act", act_names());
     return ACT_NONE;
 }
 
@@ -163,14 +163,14 @@ static void vit(struct reader *r, struct tower_config *c)
     if (r->rc == 0 && c->patch > c->image_size) refuse(r, "patch_size", expected);
 }
 
-/* What AltCLIP's form has and the others have not. */
-static void altclip_text(struct reader *r, struct tower_config *c)
+/* What AltCLIP's form has and the others have not. Its padding shifts positions, and is one of the
+ * ids that pruning a vocabulary keeps. A teacher's pooler_fn is not looked at, as by Hugging Face:
+ * it takes <s>. */
+static void altclip_text(struct reader *r, struct tower_config *c, bool is_student)
 {
     c->head_dim = whole(r, "project_dim", c->head_dim, 1, MAX_WIDTH);
-    fixed(r, "pad_token_id", TOKEN_PAD, "XLM-R's <pad>");
-    fixed(r, "bos_token_id", TOKEN_BOS, "XLM-R's <s>");
-    fixed(r, "eos_token_id", TOKEN_EOS, "XLM-R's </s>");
-    fixed(r, "type_vocab_size", 1, "no segments");
+    c->pad_id = whole(r, "pad_token_id", c->pad_id, 0, TOKEN_UNK);
+    if (!is_student) return;
     const char *pooler = word(r, "pooler_fn", "cls");
     c->pooling = !strcmp(pooler, "mean") ? POOL_MEAN : POOL_CLS;
     if (strcmp(pooler, "cls") && strcmp(pooler, "mean"))
@@ -203,14 +203,16 @@ static void text(struct reader *r, struct tower_config *c, const struct family *
                                                  : whole(r, "type_vocab_size", d->n_types, 1, 64);
     if (strcmp(word(r, "position_embedding_type", "absolute"), "absolute"))
         refuse(r, "position_embedding_type", "\"absolute\"");
-    if (f->form == TEXT_ALTCLIP) altclip_text(r, c);
+    if (f->form == TEXT_ALTCLIP) altclip_text(r, c, is_student);
     if (f->form == TEXT_CLIP) clip_text(r, c);
     c->embed_dim = is_student ? whole(r, "embedding_size", 0, 0, MAX_WIDTH) : 0;
     if (c->embed_dim == c->width) c->embed_dim = 0;
 }
 
-/* The layers of M-CLIP's modelBase; its config.json names the model and holds no sizes. */
-static const struct family *mclip_base(struct reader *top, struct family *room)
+/* The layers of M-CLIP's modelBase; a published config.json names the model and holds no sizes.
+ * `sizes`: where they stand otherwise. */
+static const struct family *mclip_base(struct reader *top, const struct json *sizes,
+                                       struct family *room)
 {
     const char *base = word(top, "modelBase", "xlm-roberta-large");
     const char *slash = strrchr(base, '/');
@@ -220,8 +222,7 @@ static const struct family *mclip_base(struct reader *top, struct family *room)
         room->text.width = 768;
         room->text.layers = room->text.heads = 12;
         room->text.mlp = 3072;
-    } else if (strcmp(base, "xlm-roberta-large") &&
-               json_is_null(json_get(top->object, "hidden_size"))) {
+    } else if (strcmp(base, "xlm-roberta-large") && json_is_null(json_get(sizes, "hidden_size"))) {
         refuse(top, "modelBase",
                "\"xlm-roberta-large\" or \"xlm-roberta-base\" (or another XLM-R with "
                "hidden_size and the other sizes beside it)");
@@ -305,7 +306,7 @@ int tower_config_text(const struct json *config, struct tower_config *out, struc
         if (!f) refuse(&r, "model_type", "the type of a text tower that clipstill writes");
     } else if (f->form == TEXT_MCLIP) {
         if (json_is_null(r.object)) r = (struct reader){.object = config, .name = "", .err = err};
-        f = mclip_base(&(struct reader){.object = config, .name = "", .err = err}, &base);
+        f = mclip_base(&(struct reader){.object = config, .name = "", .err = err}, r.object, &base);
         if (err && err->code < 0) return err->code;
     }
     if (r.rc == 0) text(&r, &c, f, is_student);

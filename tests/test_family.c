@@ -326,6 +326,31 @@ TEST(absent_keys_take_the_defaults_of_the_family)
     CHECK_EQ(tower_max_tokens(&c), 512);
 }
 
+/* What Hugging Face's classes take without a look at it, or by another name. */
+TEST(keys_that_change_nothing_are_no_hindrance)
+{
+    struct error err = {0};
+    struct tower_config c;
+    CHECK_OK(
+        configure("{\"model_type\": \"altclip\", \"text_config\": {\"pooler_fn\": \"average\", "
+                  "\"bos_token_id\": null, \"eos_token_id\": 7, \"type_vocab_size\": 2, "
+                  "\"pad_token_id\": 0, \"max_position_embeddings\": 80, \"hidden_act\": "
+                  "\"gelu_fast\"}}",
+                  true, &c, &err),
+        &err);
+    CHECK(c.pooling == POOL_CLS && c.act == ACT_GELU_TANH);
+    CHECK_EQ(c.n_types, 2);
+    CHECK_EQ(tower_first_position(&c), 1);
+    CHECK_EQ(tower_max_tokens(&c), 79);
+    CHECK_OK(
+        configure("{\"model_type\": \"M-CLIP\", \"modelBase\": \"mine/small\", \"numDims\": 9, "
+                  "\"text_config\": {\"hidden_size\": 24, \"num_attention_heads\": 3}}",
+                  true, &c, &err),
+        &err);
+    CHECK_EQ(c.width, 24);
+    CHECK_EQ(c.projection_dim, 9);
+}
+
 /* Old files carry the section twice; Hugging Face's classes take *_config_dict where it is there. */
 TEST(config_dicts_go_before)
 {
