@@ -8,81 +8,21 @@
 #include "store/file.h"
 #include "store/memory.h"
 #include "tests/check.h"
+#include "tests/torchkit.h"
 #include "tests/zipkit.h"
 
 #define GOLDEN "tests/golden/altclip-tiny/"
 
-/* A pickle as it is written. */
-struct script {
-    uint8_t bytes[4000];
-    size_t n;
-};
-
-static void add(struct script *s, const void *bytes, size_t n)
-{
-    memcpy(s->bytes + s->n, bytes, n);
-    s->n += n;
-}
-
-static void op(struct script *s, const char *opcodes)
-{
-    add(s, opcodes, strlen(opcodes));
-}
-
-static void text(struct script *s, const char *t)
-{
-    uint8_t head[5] = {'X', (uint8_t)strlen(t)};
-    add(s, head, 5);
-    op(s, t);
-}
-
-static void number(struct script *s, int64_t x)
-{
-    uint8_t all[10] = {0x8a, 8};
-    for (int i = 0; i < 8; i++) all[2 + i] = (uint8_t)((uint64_t)x >> 8 * i);
-    add(s, all, sizeof all);
-}
-
-/* A tensor of up to three dimensions, in the words of its pickle. */
-struct spec {
-    const char *class, *key, *function, *dtype;
-    int64_t n_stored, offset;
-    int n_dims;
-    int64_t shape[3], stride[3];
-};
-
-static void tensor(struct script *s, const struct spec *t)
-{
-    op(s, t->function ? t->function : "ctorch._utils\n_rebuild_tensor_v2\n");
-    op(s, "((");
-    text(s, "storage");
-    op(s, t->class);
-    text(s, t->key);
-    text(s, "cpu");
-    number(s, t->n_stored);
-    op(s, "tQ");
-    number(s, t->offset);
-    for (int k = 0; k < 2; k++) {
-        op(s, "(");
-        for (int i = 0; i < t->n_dims; i++) number(s, k ? t->stride[i] : t->shape[i]);
-        op(s, "t");
-    }
-    op(s, "\x89"
-          "ccollections\nOrderedDict\n)R");
-    if (t->dtype) op(s, t->dtype);
-    op(s, "tR");
-}
-
 static const float VALUES[12] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 
 /* {"w": the tensor} with storage 0 = VALUES; returns the length. */
-static size_t build(uint8_t *out, const struct spec *t)
+static size_t build(uint8_t *out, const struct torchkit_tensor *t)
 {
-    struct script s = {.n = 0};
-    op(&s, "\x80\x02}(");
-    text(&s, "w");
-    tensor(&s, t);
-    op(&s, "u.");
+    struct torchkit s = {.n = 0};
+    torchkit_op(&s, "\x80\x02}(");
+    torchkit_text(&s, "w");
+    torchkit_tensor(&s, t);
+    torchkit_op(&s, "u.");
     struct zipkit_entry e[] = {{.name = "m/data.pkl", .bytes = s.bytes, .n = s.n},
                                {.name = "m/data/0", .bytes = VALUES, .n = sizeof VALUES}};
     return zipkit_build(out, e, 2, false);
@@ -128,7 +68,8 @@ TEST(the_golden_twin_has_the_same_tensors)
     file_unmap(&safe);
 }
 
-static void holds(const struct spec *spec, enum tensor_type type, size_t n, const void *want)
+static void holds(const struct torchkit_tensor *spec, enum tensor_type type, size_t n,
+                  const void *want)
 {
     struct error err = {0};
     struct torchfile *t;
@@ -144,48 +85,48 @@ static void holds(const struct spec *spec, enum tensor_type type, size_t n, cons
 
 TEST(views_are_put_in_order)
 {
-    struct spec t = PLAIN;
+    struct torchkit_tensor t = PLAIN;
     holds(&t, TENSOR_F32, 12, VALUES);
-    t = (struct spec){.class = FLOATS,
-                      .key = "0",
-                      .n_stored = 12,
-                      .n_dims = 2,
-                      .shape = {4, 3},
-                      .stride = {1, 4}};
+    t = (struct torchkit_tensor){.class = FLOATS,
+                                 .key = "0",
+                                 .n_stored = 12,
+                                 .n_dims = 2,
+                                 .shape = {4, 3},
+                                 .stride = {1, 4}};
     holds(&t, TENSOR_F32, 12, (const float[]){0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11});
-    t = (struct spec){.class = FLOATS,
-                      .key = "0",
-                      .n_stored = 12,
-                      .offset = 5,
-                      .n_dims = 2,
-                      .shape = {2, 2},
-                      .stride = {4, 1}};
+    t = (struct torchkit_tensor){.class = FLOATS,
+                                 .key = "0",
+                                 .n_stored = 12,
+                                 .offset = 5,
+                                 .n_dims = 2,
+                                 .shape = {2, 2},
+                                 .stride = {4, 1}};
     holds(&t, TENSOR_F32, 4, (const float[]){5, 6, 9, 10});
-    t = (struct spec){.class = FLOATS,
-                      .key = "0",
-                      .n_stored = 12,
-                      .offset = 4,
-                      .n_dims = 3,
-                      .shape = {1, 4, 1},
-                      .stride = {99, 1, 7}};
+    t = (struct torchkit_tensor){.class = FLOATS,
+                                 .key = "0",
+                                 .n_stored = 12,
+                                 .offset = 4,
+                                 .n_dims = 3,
+                                 .shape = {1, 4, 1},
+                                 .stride = {99, 1, 7}};
     holds(&t, TENSOR_F32, 4, VALUES + 4); /* the stride of a dimension of one says nothing */
-    t = (struct spec){.class = FLOATS,
-                      .key = "0",
-                      .n_stored = 12,
-                      .offset = 3,
-                      .n_dims = 2,
-                      .shape = {2, 3},
-                      .stride = {0, 1}};
+    t = (struct torchkit_tensor){.class = FLOATS,
+                                 .key = "0",
+                                 .n_stored = 12,
+                                 .offset = 3,
+                                 .n_dims = 2,
+                                 .shape = {2, 3},
+                                 .stride = {0, 1}};
     holds(&t, TENSOR_F32, 6, (const float[]){3, 4, 5, 3, 4, 5});
-    t = (struct spec){.class = FLOATS, .key = "0", .n_stored = 12, .offset = 11};
+    t = (struct torchkit_tensor){.class = FLOATS, .key = "0", .n_stored = 12, .offset = 11};
     holds(&t, TENSOR_F32, 1, VALUES + 11); /* a scalar */
-    t = (struct spec){.class = FLOATS,
-                      .key = "0",
-                      .n_stored = 12,
-                      .offset = 12,
-                      .n_dims = 2,
-                      .shape = {0, 5},
-                      .stride = {5, 1}};
+    t = (struct torchkit_tensor){.class = FLOATS,
+                                 .key = "0",
+                                 .n_stored = 12,
+                                 .offset = 12,
+                                 .n_dims = 2,
+                                 .shape = {0, 5},
+                                 .stride = {5, 1}};
     holds(&t, TENSOR_F32, 0, "");
 }
 
@@ -202,15 +143,15 @@ TEST(types_are_those_of_the_storage_or_of_the_tensor)
         {"ctorch\nCharStorage\n", TENSOR_I8, 48},       {"ctorch\nByteStorage\n", TENSOR_U8, 48},
         {"ctorch\nBoolStorage\n", TENSOR_BOOL, 48}};
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-        struct spec t = {.class = classes[i].class,
-                         .key = "0",
-                         .n_stored = classes[i].n,
-                         .n_dims = 1,
-                         .shape = {classes[i].n},
-                         .stride = {1}};
+        struct torchkit_tensor t = {.class = classes[i].class,
+                                    .key = "0",
+                                    .n_stored = classes[i].n,
+                                    .n_dims = 1,
+                                    .shape = {classes[i].n},
+                                    .stride = {1}};
         holds(&t, classes[i].type, (size_t)classes[i].n, VALUES);
     }
-    struct spec t = PLAIN; /* as PyTorch 2 writes what has no typed storage */
+    struct torchkit_tensor t = PLAIN; /* as PyTorch 2 writes what has no typed storage */
     t.class = "ctorch.storage\nUntypedStorage\n";
     t.function = "ctorch._utils\n_rebuild_tensor_v3\n";
     t.dtype = "ctorch\nfloat32\n";
@@ -230,7 +171,7 @@ static void refused(const uint8_t *file, size_t n, const char *says)
     CHECK_HAS(err.text, "m.bin: ");
 }
 
-static void refused_spec(struct spec t, const char *says)
+static void refused_spec(struct torchkit_tensor t, const char *says)
 {
     uint8_t file[8000];
     refused(file, build(file, &t), says);
@@ -239,47 +180,47 @@ static void refused_spec(struct spec t, const char *says)
 TEST(hostile_tensors_each_get_their_sentence)
 {
     static const int64_t big = (int64_t)1 << 40;
-    struct spec t = PLAIN;
+    struct torchkit_tensor t = PLAIN;
     t.offset = 1;
     refused_spec(t, "tensor w: it reaches beyond its storage");
     t.offset = -1;
     refused_spec(t, "tensor w: rebuilt in an unknown way");
     t.offset = INT64_MAX;
     refused_spec(t, "it reaches beyond its storage");
-    t = (struct spec)PLAIN;
+    t = (struct torchkit_tensor)PLAIN;
     t.stride[0] = 5;
     refused_spec(t, "it reaches beyond its storage");
     t.stride[0] = -4;
     refused_spec(t, "absurd shape or strides");
     t.stride[0] = INT64_MAX;
     refused_spec(t, "absurd shape or strides");
-    t = (struct spec)PLAIN;
+    t = (struct torchkit_tensor)PLAIN;
     t.shape[0] = big;
     t.stride[0] = 0;
     refused_spec(t, "copies of strided tensors larger than the file");
     t.shape[1] = big;
     refused_spec(t, "absurd shape or strides");
-    t = (struct spec)PLAIN;
+    t = (struct torchkit_tensor)PLAIN;
     t.n_stored = 13;
     refused_spec(t, "entry data/0 has 48 bytes, 13 values of 4 expected");
     t.n_stored = -1;
     refused_spec(t, "entry data/0 has 48 bytes");
-    t = (struct spec)PLAIN;
+    t = (struct torchkit_tensor)PLAIN;
     t.key = "1";
     refused_spec(t, "entry data/1 is missing from the archive");
     t.key = "../data/0";
     refused_spec(t, "entry data/../data/0 is missing");
-    t = (struct spec)PLAIN;
+    t = (struct torchkit_tensor)PLAIN;
     t.class = "ctorch\nComplexFloatStorage\n";
     refused_spec(t, "names torch.ComplexFloatStorage, which is no part of plain weights");
     t.class = "ctorch\nfloat32\n";
     refused_spec(t, "a storage of an unknown form");
-    t = (struct spec)PLAIN;
+    t = (struct torchkit_tensor)PLAIN;
     t.function = "cposix\nsystem\n";
     refused_spec(t, "names posix.system");
     t.function = "ctorch._utils\n_rebuild_tensor_v3\n";
     refused_spec(t, "rebuilt in an unknown way"); /* without its type */
-    t = (struct spec)PLAIN;
+    t = (struct torchkit_tensor)PLAIN;
     t.n_dims = 3;
     t.shape[2] = 1;
     t.stride[2] = 1;
@@ -330,22 +271,22 @@ TEST(a_dictionary_may_hold_more_than_tensors)
 {
     struct error err = {0};
     struct torchfile *t;
-    struct script s = {.n = 0};
-    struct spec plain = PLAIN;
+    struct torchkit s = {.n = 0};
+    struct torchkit_tensor plain = PLAIN;
     uint8_t file[8000];
-    op(&s, "\x80\x02"
-           "ccollections\nOrderedDict\n)R(");
-    text(&s, "b");
-    op(&s, "ctorch._utils\n_rebuild_parameter\n(");
-    tensor(&s, &plain);
-    op(&s, "\x88)tR");
-    text(&s, "a");
-    tensor(&s, &plain);
-    text(&s, "epoch");
-    number(&s, 3);
-    number(&s, 4);
-    text(&s, "a key that is no text");
-    op(&s, "u}b.");
+    torchkit_op(&s, "\x80\x02"
+                    "ccollections\nOrderedDict\n)R(");
+    torchkit_text(&s, "b");
+    torchkit_op(&s, "ctorch._utils\n_rebuild_parameter\n(");
+    torchkit_tensor(&s, &plain);
+    torchkit_op(&s, "\x88)tR");
+    torchkit_text(&s, "a");
+    torchkit_tensor(&s, &plain);
+    torchkit_text(&s, "epoch");
+    torchkit_number(&s, 3);
+    torchkit_number(&s, 4);
+    torchkit_text(&s, "a key that is no text");
+    torchkit_op(&s, "u}b.");
     CHECK_OK(torchfile_read(file, around(file, s.bytes, s.n, "little"), "m.bin", &t, &err), &err);
     const struct tensor_table *table = torchfile_table(t);
     CHECK_EQ(table->n, 2);
@@ -360,23 +301,23 @@ TEST(a_dictionary_may_hold_more_than_tensors)
         torchfile_close(t);
     }
     s.n -= 3;
-    text(&s, "a");
-    tensor(&s, &plain);
-    op(&s, "s.");
+    torchkit_text(&s, "a");
+    torchkit_tensor(&s, &plain);
+    torchkit_op(&s, "s.");
     refused(file, around(file, s.bytes, s.n, NULL), ""); /* SETITEMS is missing */
 }
 
 TEST(a_name_twice_is_refused)
 {
-    struct script s = {.n = 0};
-    struct spec plain = PLAIN;
+    struct torchkit s = {.n = 0};
+    struct torchkit_tensor plain = PLAIN;
     uint8_t file[8000];
-    op(&s, "\x80\x02}(");
+    torchkit_op(&s, "\x80\x02}(");
     for (int i = 0; i < 2; i++) {
-        text(&s, "w");
-        tensor(&s, &plain);
+        torchkit_text(&s, "w");
+        torchkit_tensor(&s, &plain);
     }
-    op(&s, "u.");
+    torchkit_op(&s, "u.");
     refused(file, around(file, s.bytes, s.n, NULL), "tensor w stands there twice");
 }
 
