@@ -31,6 +31,7 @@ struct family {
     enum tower_text form;
     enum tokenizer_kind tokenizer;
     bool has_image;
+    const char *processor; /* of a preprocessor_config.json that names none */
     int context;        /* tokens that texts are cut to where nothing else says less; 0: positions */
     int projection_dim; /* absent projection_dim */
     float logit_scale;  /* absent logit_scale_init_value, a logarithm */

@@ -55,6 +55,10 @@ static int open_image(struct model *m, bool mapped, struct error *err)
     }
     struct json *j = read_json(m->dir, "preprocessor_config.json", err);
     if (!j) return code_of(err);
+    const struct family *f = family_of_model(json_text(json_get(m->config, "model_type"), ""));
+    if (f && json_is_null(json_get(j, "image_processor_type")) &&
+        json_is_null(json_get(j, "feature_extractor_type")))
+        json_set_string(j, "image_processor_type", f->processor);
     char name[300];
     snprintf(name, sizeof name, "%.250s/preprocessor_config.json", m->dir);
     rc = preprocess_read(j, name, &m->preprocess, err);

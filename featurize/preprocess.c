@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define CLIP_SIDE 224
+
 static const float clip_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
 static const float clip_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
 
@@ -35,6 +37,8 @@ static int read_triple(const struct json *j, const char *name, const char *key, 
                        struct error *err)
 {
     if (json_is_null(j)) return 0;
+    for (int i = 0; json_is_number(j) && i < 3; i++) out[i] = (float)json_number(j, 0);
+    if (json_is_number(j)) return 0;
     if (json_size(j) != 3 || !json_is_array(j))
         return error_set(err, ERR_DATA, "%s: %s must have three numbers", name, key);
     for (size_t i = 0; i < 3; i++) {
@@ -57,40 +61,80 @@ static int64_t square_of(const struct json *j)
     return height == json_int(json_get(j, "width"), 0) ? height : 0;
 }
 
-/* Integer sizes mean the short edge to CLIP's processor, and a square to those of ViT and Chinese-CLIP. */
-static bool integer_is_short_edge(const struct json *j)
+/* The processor that a file names; "" where it names none. */
+static const char *kind_of(const struct json *j)
 {
-    const char *kind = json_text(json_get(j, "image_processor_type"),
-                                 json_text(json_get(j, "feature_extractor_type"), "CLIP"));
-    return strncmp(kind, "CLIP", 4) == 0 || strncmp(kind, "MobileViT", 9) == 0;
+    return json_text(json_get(j, "image_processor_type"),
+                     json_text(json_get(j, "feature_extractor_type"), ""));
+}
+
+/* Of the processors whose absent keys are known: CLIP's and Chinese-CLIP's, which are the same but
+ * that integer sizes are the short edge to the one and a square to the other; MobileViT's. */
+static bool is_kind(const struct json *j, const char *kind)
+{
+    return strncmp(kind_of(j), kind, strlen(kind)) == 0;
+}
+
+static int check_kind(const struct json *j, const char *name, struct error *err)
+{
+    static const char *const keys[] = {"resample", "image_mean", "image_std"};
+    if (!*kind_of(j) || is_kind(j, "CLIP") || is_kind(j, "ChineseCLIP") || is_kind(j, "MobileViT"))
+        return 0;
+    bool normalises = json_bool(json_get(j, "do_normalize"), true);
+    for (int i = 0; i < (normalises ? 3 : 1); i++)
+        if (json_is_null(json_get(j, keys[i])))
+            return error_set(err, ERR_DATA,
+                             "%s: %s is absent, and what %.40s takes then is not known here: write "
+                             "it into the file",
+                             name, keys[i], kind_of(j));
+    return 0;
+}
+
+static int to_side(int64_t side)
+{
+    return side < 1 || side > PREPROCESS_MAX_SIDE ? 0 : (int)side;
+}
+
+/* Resize and crop; what is missing is, for CLIP's processors, a short edge and a crop of 224. */
+static void read_sizes(const struct json *j, struct preprocess *p)
+{
+    const struct json *size = json_get(j, "size"), *edge = json_get(size, "shortest_edge");
+    const struct json *crop = json_get(j, "crop_size");
+    bool is_clip = is_kind(j, "CLIP") || is_kind(j, "ChineseCLIP");
+    bool is_short = json_is_number(edge), is_number = json_is_number(size);
+    if (json_is_null(size) && is_clip) {
+        p->shortest_edge = true;
+        p->size = CLIP_SIDE;
+    } else {
+        p->shortest_edge = is_short || (is_number && (!*kind_of(j) || is_kind(j, "CLIP") ||
+                                                      is_kind(j, "MobileViT")));
+        p->size = to_side(is_short ? json_int(edge, 0) : square_of(size));
+    }
+    p->do_crop = json_bool(json_get(j, "do_center_crop"), p->shortest_edge || is_clip);
+    if (!p->do_crop) return;
+    p->crop_size = is_clip && p->size > CLIP_SIDE ? CLIP_SIDE : p->size;
+    if (!json_is_null(crop)) p->crop_size = to_side(square_of(crop));
 }
 
 static int read_hugging_face(const struct json *j, const char *name, struct preprocess *p,
                              struct error *err)
 {
-    const struct json *size = json_get(j, "size");
-    const struct json *edge = json_get(size, "shortest_edge");
     if (!json_bool(json_get(j, "do_resize"), true))
         return error_set(err, ERR_DATA,
                          "%s: do_resize is false: pictures of any size have no square input", name);
-    if (!json_bool(json_get(j, "do_rescale"), true))
-        return error_set(err, ERR_DATA,
-                         "%s: do_rescale is false: only rescaled pictures are supported", name);
-    p->shortest_edge = json_is_number(edge) || (json_is_number(size) && integer_is_short_edge(j));
-    int64_t side = json_is_number(edge) ? json_int(edge, 0) : square_of(size);
-    p->size = side < 1 || side > PREPROCESS_MAX_SIDE ? 0 : (int)side;
-    p->do_crop = json_bool(json_get(j, "do_center_crop"), p->shortest_edge);
-    const struct json *crop = json_get(j, "crop_size");
-    side = p->do_crop ? json_is_null(crop) ? p->size : square_of(crop) : 0;
-    p->crop_size = side < 0 || side > PREPROCESS_MAX_SIDE ? 0 : (int)side;
-    p->rescale = json_number(json_get(j, "rescale_factor"), 1 / 255.0);
+    int rc = check_kind(j, name, err);
+    if (rc < 0) return rc;
+    read_sizes(j, p);
+    p->rescale = json_bool(json_get(j, "do_rescale"), true)
+                     ? json_number(json_get(j, "rescale_factor"), 1 / 255.0)
+                     : 1;
     p->bgr = json_bool(json_get(j, "do_flip_channel_order"), false);
     p->apply_orientation = json_bool(json_get(j, "apply_orientation"), true);
     if (!json_bool(json_get(j, "do_normalize"), true)) {
         for (int c = 0; c < 3; c++) p->mean[c] = 0, p->std[c] = 1;
         return 0;
     }
-    int rc = read_triple(json_get(j, "image_mean"), name, "image_mean", p->mean, err);
+    rc = read_triple(json_get(j, "image_mean"), name, "image_mean", p->mean, err);
     return rc < 0 ? rc : read_triple(json_get(j, "image_std"), name, "image_std", p->std, err);
 }
 
@@ -110,11 +154,9 @@ static int read_identity(const struct json *j, const char *name, struct preproce
         return error_set(err, ERR_DATA, "%s: exif \"%.40s\" is neither applied nor ignored", name,
                          exif);
     p->shortest_edge = !strcmp(resize, "shortest_edge");
-    int64_t side = square_of(json_get(j, "size"));
-    p->size = side < 1 || side > PREPROCESS_MAX_SIDE ? 0 : (int)side;
+    p->size = to_side(square_of(json_get(j, "size")));
     p->do_crop = !strcmp(crop, "center");
-    side = p->do_crop ? json_int(json_get(j, "crop_size"), p->size) : 0;
-    p->crop_size = side < 0 || side > PREPROCESS_MAX_SIDE ? 0 : (int)side;
+    if (p->do_crop) p->crop_size = to_side(json_int(json_get(j, "crop_size"), p->size));
     p->rescale = 1 / 255.0;
     p->apply_orientation = !strcmp(exif, "applied");
     int rc = read_triple(json_get(j, "mean"), name, "mean", p->mean, err);

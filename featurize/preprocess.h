@@ -35,11 +35,12 @@ struct preprocess {
     bool apply_orientation; /* default true: the decoder turns pictures upright by EXIF */
 };
 
-/* Reads a Hugging Face preprocessor_config.json (old integer sizes and new objects), or the
+/* Reads a Hugging Face preprocessor_config.json (old integer sizes and new objects; absent keys as
+ * the CLIP or Chinese-CLIP processor that it names has them, none are needed then), or the
  * "preprocessing" object of an identity file ({"resize": "shortest_edge"|"exact", "size",
  * "resample", "crop": "center"|"none", "crop_size", "exif": "applied"|"ignored"[, "mean", "std"]}).
  * `name` stands in errors. ERR_DATA for what has no square result or is not understood: without a
- * resize, without rescaling, a crop larger than the resize leaves. */
+ * resize, a crop larger than the resize leaves, absent constants of an unknown processor. */
 int preprocess_read(const struct json *j, const char *name, struct preprocess *p,
                     struct error *err) MUST_CHECK;
 /* Hugging Face form of p, plus "apply_orientation"; also what goes into fingerprints and `replay`. Owned. */

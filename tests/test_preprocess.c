@@ -201,9 +201,11 @@ TEST(old_and_new_spellings)
     CHECK_EQ(p.resample, RESAMPLE_BICUBIC);
     CHECK(p.apply_orientation);
     CHECK_OK(read_text(
-                 "{\"size\": 96, \"image_processor_type\": \"ViTImageProcessor\", \"resample\": 2}",
+                 "{\"size\": 96, \"image_processor_type\": \"ViTImageProcessor\", \"resample\": 2, "
+                 "\"image_mean\": 0.5, \"image_std\": [0.5, 0.5, 0.25]}",
                  &p, &err),
              &err);
+    CHECK(p.mean[0] == 0.5f && p.mean[2] == 0.5f && p.std[2] == 0.25f);
     CHECK(!p.shortest_edge && !p.do_crop);
     CHECK_EQ(preprocess_side(&p), 96);
     CHECK_OK(read_text("{\"resize\": \"exact\", \"size\": 128, \"resample\": \"bilinear\", "
@@ -218,6 +220,59 @@ TEST(old_and_new_spellings)
              &err);
     CHECK(p.shortest_edge && p.do_crop);
     CHECK_EQ(preprocess_side(&p), 224);
+}
+
+#define CLIP    "\"image_processor_type\": \"CLIPImageProcessor\""
+#define OLD     "\"feature_extractor_type\": \"CLIPFeatureExtractor\""
+#define CHINESE "\"image_processor_type\": \"ChineseCLIPImageProcessor\""
+
+/* What Hugging Face's two processors do with a file: absent keys are theirs. */
+TEST(absent_keys_are_the_processor_s_own)
+{
+    static const struct {
+        const char *text;
+        bool shortest_edge;
+        int size, crop; /* 0: none */
+        enum resample resample;
+        double rescale;
+        float mean, std; /* of green */
+    } cases[] = {
+        {"{" CLIP "}", true, 224, 224, RESAMPLE_BICUBIC, 1 / 255.0, 0.4578275f, 0.26130258f},
+        {"{" CHINESE "}", true, 224, 224, RESAMPLE_BICUBIC, 1 / 255.0, 0.4578275f, 0.26130258f},
+        {"{" OLD ", \"size\": 64, \"crop_size\": 56, \"resample\": 2}", true, 64, 56,
+         RESAMPLE_BILINEAR, 1 / 255.0, 0.4578275f, 0.26130258f},
+        {"{" CLIP ", \"size\": 256}", true, 256, 224, RESAMPLE_BICUBIC, 1 / 255.0, 0.4578275f,
+         0.26130258f},
+        {"{" CLIP
+         ", \"size\": {\"shortest_edge\": 96}, \"crop_size\": {\"height\": 80, \"width\": 80}, "
+         "\"image_mean\": null, \"image_std\": [1, 2, 3], \"do_convert_rgb\": false}",
+         true, 96, 80, RESAMPLE_BICUBIC, 1 / 255.0, 0.4578275f, 2},
+        /* both sides given: straight to them, and cropped all the same */
+        {"{" CLIP
+         ", \"size\": {\"height\": 72, \"width\": 72}, \"crop_size\": 64, \"resample\": 0}",
+         false, 72, 64, RESAMPLE_NEAREST, 1 / 255.0, 0.4578275f, 0.26130258f},
+        {"{" CLIP ", \"size\": {\"height\": 72, \"width\": 72}, \"do_center_crop\": false, "
+         "\"crop_size\": 64, \"do_normalize\": false}",
+         false, 72, 0, RESAMPLE_BICUBIC, 1 / 255.0, 0, 1},
+        {"{" CHINESE ", \"size\": {\"height\": 64, \"width\": 64}, \"rescale_factor\": 0.0078125}",
+         false, 64, 64, RESAMPLE_BICUBIC, 0.0078125, 0.4578275f, 0.26130258f},
+        {"{" CHINESE ", \"size\": 64, \"do_center_crop\": false, \"do_rescale\": false}", false, 64,
+         0, RESAMPLE_BICUBIC, 1, 0.4578275f, 0.26130258f},
+        {"{\"size\": [48, 48], \"do_normalize\": true, \"image_mean\": 0.25, \"image_std\": 0.75}",
+         false, 48, 0, RESAMPLE_BICUBIC, 1 / 255.0, 0.25f, 0.75f},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct error err = {0};
+        struct preprocess p;
+        CHECK_OK(read_text(cases[i].text, &p, &err), &err);
+        if (p.shortest_edge != cases[i].shortest_edge || p.size != cases[i].size ||
+            p.do_crop != (cases[i].crop > 0) || p.crop_size != cases[i].crop ||
+            p.resample != cases[i].resample || p.rescale != cases[i].rescale ||
+            p.mean[1] != cases[i].mean || p.std[1] != cases[i].std)
+            CHECK_FAIL("case %zu: %s: short %d, size %d, crop %d %d, resample %d, %g, %g, %g", i,
+                       cases[i].text, p.shortest_edge, p.size, p.do_crop, p.crop_size, p.resample,
+                       p.rescale, (double)p.mean[1], (double)p.std[1]);
+    }
 }
 
 TEST(json_round_trips)
@@ -250,7 +305,11 @@ TEST(what_is_not_understood_is_refused)
         {"{\"size\": 224, \"resample\": 5}", "resample 5 is no filter"},
         {"{\"size\": 224, \"resample\": \"cubic\"}", "resample \"cubic\" is none of"},
         {"{\"size\": 224, \"do_resize\": false}", "do_resize is false"},
-        {"{\"size\": 224, \"do_rescale\": false}", "do_rescale is false"},
+        {"{\"size\": 224, \"image_processor_type\": \"ViTImageProcessor\", \"resample\": 2}",
+         "image_mean is absent, and what ViTImageProcessor takes"},
+        {"{\"size\": 224, \"image_processor_type\": \"ViTImageProcessor\", \"image_mean\": 0, "
+         "\"image_std\": 1}",
+         "resample is absent"},
         {"{\"size\": 224, \"image_mean\": [1, 2]}", "image_mean must have three numbers"},
         {"{\"size\": 224, \"image_std\": [1, 0, 1]}", "image_std must be above 0"},
         {"{\"resize\": \"longest\", \"size\": 2}", "resize \"longest\" is neither"},
