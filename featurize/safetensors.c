@@ -94,6 +94,11 @@ static int read_header(struct safetensors *s, const uint8_t *bytes, uint64_t n_a
     if (n_all < 8)
         return error_set(err, ERR_DATA, "%s: %llu bytes are no safetensors file", file,
                          (unsigned long long)n_all);
+    if (!memcmp(bytes, "version ", 8))
+        return error_set(err, ERR_DATA,
+                         "%s: no safetensors file; it looks like a git-lfs pointer: fetch the file "
+                         "itself",
+                         file);
     for (int i = 0; i < 8; i++) n_header |= (uint64_t)bytes[i] << (8 * i);
     if (n_header > SAFETENSORS_MAX_HEADER)
         return error_set(err, ERR_DATA,

@@ -73,8 +73,13 @@ static int add_shard(struct weightfile *w, const char *folder, const char *index
                          shard);
     char *path = file_join(folder, shard, err);
     if (!path) return ERR_NOMEM;
-    int rc = add_file(w, path, is_torch, err);
-    if (rc < 0) error_prefix(err, "%s: ", index_path);
+    int rc = 0;
+    if (!file_exists(path))
+        rc = error_set(err, ERR_NOT_FOUND,
+                       "%s: its shard %s is not in the folder: fetch it too; all are needed",
+                       index_path, shard);
+    else if ((rc = add_file(w, path, is_torch, err)) < 0)
+        error_prefix(err, "%s: ", index_path);
     memory_free(path);
     return rc;
 }
@@ -92,7 +97,7 @@ static int add_index(struct weightfile *w, const char *folder, const char *index
         rc = error_set(err, ERR_DATA, "%s: no weight_map", index_path);
     for (size_t i = 0; rc == 0 && json_member(map, i, &key, &value); i++) {
         const char *shard = json_text(value, "");
-        if (strcmp(shard, last) && !seen_before(map, i, shard))
+        if ((i == 0 || strcmp(shard, last)) && !seen_before(map, i, shard))
             rc = add_shard(w, folder, index_path, shard, is_torch, err);
         last = shard;
     }
