@@ -45,22 +45,38 @@ static int read_scale(struct model *m, struct error *err)
     return 0;
 }
 
+/* preprocessor_config.json, or where Transformers 5 puts it: a member of processor_config.json. A
+ * processor that is not named is the family's. `name`: for errors. Owned. */
+static struct json *read_preprocessing(const struct model *m, char name[300], struct error *err)
+{
+    static const char old[] = "preprocessor_config.json", new[] = "processor_config.json";
+    snprintf(name, 300, "%.250s/%s", m->dir, old);
+    struct json *whole = NULL, *j = NULL;
+    if (!file_exists(name) && (whole = read_json(m->dir, new, NULL)))
+        j = json_clone(json_get(whole, "image_processor"));
+    json_free(whole);
+    if (json_is_object(j))
+        snprintf(name, 300, "%.250s/%s: image_processor", m->dir, new);
+    else
+        json_free(j), j = read_json(m->dir, old, err);
+    const struct family *f = family_of_model(json_text(json_get(m->config, "model_type"), ""));
+    if (f && json_is_null(json_get(j, "image_processor_type")) &&
+        json_is_null(json_get(j, "feature_extractor_type")))
+        json_set_string(j, "image_processor_type", f->processor);
+    return j;
+}
+
 static int open_image(struct model *m, bool mapped, struct error *err)
 {
     struct tower_config c;
+    char name[300];
     int rc = tower_config_image(m->config, &c, err);
     if (rc < 0) {
         error_prefix(err, "%s/", m->dir);
         return rc;
     }
-    struct json *j = read_json(m->dir, "preprocessor_config.json", err);
+    struct json *j = read_preprocessing(m, name, err);
     if (!j) return code_of(err);
-    const struct family *f = family_of_model(json_text(json_get(m->config, "model_type"), ""));
-    if (f && json_is_null(json_get(j, "image_processor_type")) &&
-        json_is_null(json_get(j, "feature_extractor_type")))
-        json_set_string(j, "image_processor_type", f->processor);
-    char name[300];
-    snprintf(name, sizeof name, "%.250s/preprocessor_config.json", m->dir);
     rc = preprocess_read(j, name, &m->preprocess, err);
     json_free(j);
     if (rc < 0) return rc;

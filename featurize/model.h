@@ -6,7 +6,7 @@
  *     model_embed_images(m, ..) / tower_forward(...)
  *     model_free(m);
  *
- * Files: config.json, preprocessor_config.json, model.safetensors or pytorch_model.bin (also
+ * Files: config.json, preprocessor_config.json (or processor_config.json), model.safetensors or pytorch_model.bin (also
  * sharded, featurize/weightfile.h), and the tokenizer's (featurize/tokenizerfile.h). A student's folder has the same shape and
  * further keys in config.json under "clipstill": the teacher's space (fingerprint of the final
  * sets, name), arch. Unknown tensors (*.position_ids, *.pooler.*) are ignored; a missing or

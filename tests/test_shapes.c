@@ -239,24 +239,28 @@ TEST(every_shape_equals_the_plain_reference)
     }
 }
 
-/* A preprocessor_config.json without a type is read as the one that goes with the family. */
+/* A preprocessor_config.json without a type is read as the one that goes with the family, and may
+ * stand inside of another file. */
 TEST(an_unnamed_processor_is_the_family_s)
 {
+    static const char old[] = "preprocessor_config.json", new[] = "processor_config.json";
     static const struct {
         int shape;
-        const char *text;
+        const char *file, *text;
         bool shortest_edge, crops;
-    } cases[] = {{4, "{\"size\": 64, \"do_center_crop\": false}", false, false},
-                 {7, "{\"size\": 32, \"crop_size\": 32}", true, true},
-                 {3, "{\"do_resize\": true}", true, true}};
-    for (int i = 0; i < 3; i++) {
+    } cases[] = {
+        {4, old, "{\"size\": 64, \"do_center_crop\": false}", false, false},
+        {7, old, "{\"size\": 32, \"crop_size\": 32}", true, true},
+        {3, old, "{\"do_resize\": true}", true, true},
+        {7, new, "{\"image_processor\": {\"size\": 32, \"crop_size\": 32}, \"x\": 1}", true, true}};
+    for (int i = 0; i < 4; i++) {
         struct error err = {0};
         struct scratch at;
         struct plain p;
         struct model *m;
         scratch_make(&at);
         make_folder(at.folder, &SHAPES[cases[i].shape], &p);
-        scratch_bytes(&at, "preprocessor_config.json", cases[i].text, strlen(cases[i].text));
+        scratch_bytes(&at, cases[i].file, cases[i].text, strlen(cases[i].text));
         CHECK_OK(model_open(&m, at.folder, MODEL_IMAGE, &err), &err);
         CHECK_EQ(preprocess_side(&m->preprocess), p.image);
         CHECK_EQ(m->preprocess.shortest_edge, cases[i].shortest_edge);
