@@ -11,21 +11,26 @@
 #define MAX_CONFIG_BYTES ((size_t)16 << 20)
 #define MAX_FILE_BYTES   ((uint64_t)256 << 20)
 
-static int read_file(const char *dir, const char *name, char **bytes, size_t *n, struct error *err)
-{
-    char *path = file_join(dir, name, err);
-    if (!path) return ERR_NOMEM;
-    int rc = file_read(path, MAX_FILE_BYTES, bytes, n, err);
-    memory_free(path);
-    return rc;
-}
-
 static bool is_there(const char *dir, const char *name)
 {
     char *path = file_join(dir, name, NULL);
     bool is = path && file_exists(path);
     memory_free(path);
     return is;
+}
+
+static int read_file(const char *dir, const char *name, char **bytes, size_t *n, struct error *err)
+{
+    if (!is_there(dir, name) && is_there(dir, "tokenizer.json"))
+        return error_set(err, ERR_NOT_FOUND,
+                         "%s: %s is missing; tokenizer.json alone is not read: put %s of the model "
+                         "that this one was made from beside it",
+                         dir, name, name);
+    char *path = file_join(dir, name, err);
+    if (!path) return ERR_NOMEM;
+    int rc = file_read(path, MAX_FILE_BYTES, bytes, n, err);
+    memory_free(path);
+    return rc;
 }
 
 enum tokenizer_kind tokenizerfile_kind(const char *dir)

@@ -325,6 +325,9 @@ TEST(broken_folders_are_named)
             "no weights: expected model.safetensors");
     refused(copy_teacher("no-tokenizer", "sentencepiece.bpe.model"), MODEL_TEXT, ERR_NOT_FOUND,
             "sentencepiece.bpe.model");
+    const char *fast = copy_teacher("fast-tokenizer", "sentencepiece.bpe.model");
+    put(fast, "tokenizer.json", "{}");
+    refused(fast, MODEL_TEXT, ERR_NOT_FOUND, "tokenizer.json alone is not read");
     refused(copy_teacher("no-preprocessor", "preprocessor_config.json"), MODEL_IMAGE, ERR_NOT_FOUND,
             "preprocessor_config.json");
 
