@@ -31,8 +31,7 @@ struct imagepass {
     struct corpus_image image[BATCH];
     uint32_t number[BATCH];
     uint8_t key[BATCH][DIGEST_BYTES];
-    const uint8_t *bytes[BATCH]; /* NULL: nothing to do, or not decodable */
-    size_t n_bytes[BATCH];
+    bool has_work[BATCH]; /* some view lacks something */
     struct error error[BATCH];
     uint64_t n_skipped,
         n_passes;        /* n_passes: pictures of every view that a dry run would compute */
@@ -98,7 +97,7 @@ static int list_images(struct imagepass *p, uint32_t first, uint32_t end, struct
     return n;
 }
 
-/* What is missing in any view; encoded bytes of the pictures concerned. Returns their number. */
+/* What is missing in any view. Returns the number of pictures concerned. */
 static int find_missing(struct imagepass *p, int n, struct error *err)
 {
     int n_work = 0;
@@ -111,23 +110,24 @@ static int find_missing(struct imagepass *p, int n, struct error *err)
         uint64_t any = 0;
         for (uint32_t v = 0; v < p->o->n_views; v++)
             any |= p->missing[(size_t)v * (size_t)p->batch + (size_t)i];
-        p->bytes[i] = NULL;
-        if (!any) continue;
-        n_work++;
-        if (p->o->dry_run && p->runner) continue;
-        int rc = corpus_image_bytes(p->corpus, p->number[i], &p->bytes[i], &p->n_bytes[i], err);
-        if (rc < 0) return rc;
+        p->has_work[i] = any != 0;
+        n_work += any != 0;
     }
     return n_work;
 }
 
-/* Decodes picture i once and cuts the views that are missing. */
+/* Decodes picture i once and cuts the views that are missing. Its bytes are read by the thread that
+ * needs them: they are hashed against their key, and may have to come from the disk. */
 static int prepare(struct imagepass *p, int i, int thread, struct error *err)
 {
     struct picture *pic = &p->pictures[thread];
     struct picture_limits limits = picture_limits_default();
-    int rc = picture_decode(p->bytes[i], p->n_bytes[i], &limits,
-                            p->model->preprocess.apply_orientation, pic, err);
+    const uint8_t *bytes;
+    size_t n_bytes;
+    int rc = corpus_image_bytes(p->corpus, p->number[i], &bytes, &n_bytes, err);
+    if (rc == 0)
+        rc = picture_decode(bytes, n_bytes, &limits, p->model->preprocess.apply_orientation, pic,
+                            err);
     for (uint32_t v = 0; v < p->o->n_views && rc == 0; v++) {
         size_t at = (size_t)v * (size_t)p->batch + (size_t)i;
         if (!p->missing[at]) continue;
@@ -145,7 +145,7 @@ static int prepare_all(struct imagepass *p, int n, struct error *err)
 #pragma omp parallel for default(none) num_threads(p->n_threads) schedule(dynamic, 1) shared(p, n)
     for (int i = 0; i < n; i++) {
         p->error[i] = (struct error){0};
-        if (p->bytes[i]) p->error[i].code = prepare(p, i, omp_get_thread_num(), &p->error[i]);
+        if (p->has_work[i]) p->error[i].code = prepare(p, i, omp_get_thread_num(), &p->error[i]);
     }
     for (int i = 0; i < n; i++) {
         if (p->error[i].code == 0) continue;
