@@ -32,10 +32,10 @@ void pace_print(const char *what, const struct effort *e)
     printf(", %.1f/s", (double)e->n_inputs / total);
     if (e->flop > 0 && e->seconds[EFFORT_COMPUTE] > 0)
         printf(", %.0f GFLOP/s in the forward pass", e->flop / e->seconds[EFFORT_COMPUTE] / 1e9);
-    fputs("; time:", stdout);
-    for (int i = 0; i < EFFORT_PHASES; i++)
-        printf("%s %s %.0f%%", i ? "," : "", phases[i], 100 * e->seconds[i] / total);
-    printf("; limited by %s\n", phases[effort_limit(e)]);
+    printf("; time: %s %.0f%%, %s %.0f%%, waiting for writing %.0f%%; limited by %s\n",
+           phases[EFFORT_PREPARE], 100 * e->seconds[EFFORT_PREPARE] / total, phases[EFFORT_COMPUTE],
+           100 * e->seconds[EFFORT_COMPUTE] / total, 100 * e->waited_s / total,
+           phases[effort_limit(e)]);
 }
 
 struct json *pace_json(const struct effort *e)
@@ -48,6 +48,7 @@ struct json *pace_json(const struct effort *e)
                     e->seconds[EFFORT_COMPUTE] > 0 ? e->flop / e->seconds[EFFORT_COMPUTE] / 1e9
                                                    : 0);
     for (int i = 0; i < EFFORT_PHASES; i++) json_set_number(seconds, keys[i], e->seconds[i]);
+    json_set_number(seconds, "waited", e->waited_s);
     json_set(j, "seconds", seconds);
     json_set_string(j, "limited_by", e->n_inputs ? keys[effort_limit(e)] : "nothing");
     if (e->forecast_s > 0) json_set_number(j, "forecast_seconds", e->forecast_s);

@@ -19,17 +19,24 @@ void effort_add(struct effort *e, enum effort_phase phase, double *since)
 
 double effort_total_s(const struct effort *e)
 {
-    double total = 0;
-    for (int i = 0; i < EFFORT_PHASES; i++) total += e->seconds[i];
-    return total;
+    return e->seconds[EFFORT_PREPARE] + e->seconds[EFFORT_COMPUTE] + e->waited_s;
+}
+
+void effort_foresee(struct effort *e, uint64_t n_records, uint64_t n_inputs)
+{
+    if (e->n_inputs == 0) return;
+    double records = (double)n_records / (double)e->n_inputs,
+           inputs = (double)n_inputs / (double)e->n_inputs;
+    double pass = records * e->seconds[EFFORT_PREPARE] + inputs * e->seconds[EFFORT_COMPUTE],
+           store = inputs * e->seconds[EFFORT_STORE];
+    e->forecast_s = pass > store ? pass : store;
 }
 
 enum effort_phase effort_limit(const struct effort *e)
 {
-    int limit = EFFORT_PREPARE;
-    for (int i = 1; i < EFFORT_PHASES; i++)
-        if (e->seconds[i] > e->seconds[limit]) limit = i;
-    return (enum effort_phase)limit;
+    double prepare = e->seconds[EFFORT_PREPARE], compute = e->seconds[EFFORT_COMPUTE];
+    if (e->seconds[EFFORT_STORE] > prepare + compute) return EFFORT_STORE;
+    return prepare > compute ? EFFORT_PREPARE : EFFORT_COMPUTE;
 }
 
 double effort_flop(const struct tower_config *c, int n_tokens, const struct tap *taps, int n_taps)

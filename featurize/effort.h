@@ -3,10 +3,10 @@
  *     double since = effort_now();
  *     ...decode...   effort_add(&e, EFFORT_PREPARE, &since);
  *     ...forward...  effort_add(&e, EFFORT_COMPUTE, &since); e.flop += n * effort_flop(...);
- *     ...store...    effort_add(&e, EFFORT_STORE, &since);
+ *     ...what a batch gave is put beside the next one (featurize/scribe.h): EFFORT_STORE, and waited_s
  *
- * Time on the wall, for people only: it enters no result. The phases follow one another, so that their
- * sum is the time of the pass but for the opening of the tower.
+ * Time on the wall, for people only: it enters no result. Preparing, computing and waiting for the store
+ * follow one another, so that their sum is the time of the pass but for the opening of the tower.
  */
 #ifndef FEATURIZE_EFFORT_H
 #define FEATURIZE_EFFORT_H
@@ -18,7 +18,7 @@
 enum effort_phase {
     EFFORT_PREPARE, /* pictures: read, decode, resize; captions: read, tokenise */
     EFFORT_COMPUTE, /* the forward pass */
-    EFFORT_STORE,   /* code, compress, commit */
+    EFFORT_STORE,   /* code, compress, commit; beside the other two */
     EFFORT_PHASES
 };
 
@@ -26,6 +26,7 @@ struct effort {
     uint64_t n_inputs; /* pictures, of every view, or captions that went through the tower */
     double flop;       /* of their products, as effort_flop counts */
     double seconds[EFFORT_PHASES];
+    double waited_s; /* for what was being stored, with nothing else to do */
     /* In a dry run: what all that is missing would take, after the first batch of it. */
     double forecast_s;
 };
@@ -35,7 +36,11 @@ double effort_now(void);
 /* Adds the time since *since to a phase, and moves *since to now. */
 void effort_add(struct effort *e, enum effort_phase phase, double *since);
 double effort_total_s(const struct effort *e);
-/* The phase that took longest. */
+/* Sets forecast_s after a part of the pass, when so many records are to be prepared and so many inputs to go
+ * through the tower in all of it. */
+void effort_foresee(struct effort *e, uint64_t n_records, uint64_t n_inputs);
+/* What made the pass as long as it was: storing when it took longer than the two others, beside which it
+ * goes, or else the longer one of these. */
 enum effort_phase effort_limit(const struct effort *e);
 
 /* Multiplications and additions of the matrix products of one input, attention included, up to the last

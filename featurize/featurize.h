@@ -11,8 +11,8 @@
  * forward pass; only what is missing is computed, so that the same command resumes, adds what is
  * new and extends the views. A set of another teacher, preprocessing, storage, ... is refused by
  * the component's name, never mixed.
- * Invariants: every batch is committed before the next is computed; after kill -9 at most one batch
- * is lost. Results do not depend on the number of threads, on batches or on what was there before.
+ * Invariants: every batch is committed while the next is computed (featurize/scribe.h); after kill -9
+ * at most these two are lost. Results do not depend on the number of threads, on batches or on what was there before.
  * Errors: ERR_USAGE (taps, store, no pictures in the cache), ERR_INCOMPATIBLE, ERR_LOCKED,
  * ERR_STOPPED after a clean commit, ERR_DATA when the teacher gives a NaN.
  */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ingest/picture.h"
+#include "featurize/scribe.h"
 #include "featurize/weightfile.h"
 #include "store/memory.h"
 
@@ -18,16 +19,16 @@ struct imagepass {
     const struct featurize_options *o;
     struct model *model;
     const struct report *report;
-    struct runner *runner;     /* made when something is missing */
+    struct runner *runner; /* made when something is missing */
+    struct scribe *scribe;
     struct resizer **resizers; // (n_threads)
     struct picture *pictures;  // (n_threads)
     int n_threads, batch;
-    size_t picture;              /* bytes of one view: S * S * 3 */
-    uint64_t *missing;           // (n_views, batch) bit k: tap k
-    uint8_t *pixels;             // (n_views, batch, S, S, 3)
-    uint8_t *packed;             // (batch, S, S, 3) those that are run
-    uint8_t *has;                // (batch)
-    float *out[RUNNER_MAX_TAPS]; // (batch, dim)
+    size_t picture;    /* bytes of one view: S * S * 3 */
+    uint64_t *missing; // (n_views, batch) bit k: tap k
+    uint8_t *pixels;   // (n_views, batch, S, S, 3)
+    uint8_t *packed;   // (batch, S, S, 3) those that are run
+    uint8_t *has;      // (batch)
     struct corpus_image image[BATCH];
     uint32_t number[BATCH];
     uint8_t key[BATCH][DIGEST_BYTES];
@@ -58,21 +59,16 @@ static int init(struct imagepass *p, struct error *err)
         return ERR_NOMEM;
     for (int t = 0; t < p->n_threads; t++)
         if (!(p->resizers[t] = resizer_new(err))) return ERR_NOMEM;
-    for (int k = 0; k < p->ts->n; k++) {
-        p->out[k] = memory_array(n, (uint64_t)p->ts->list[k].dim * sizeof(float), MEMORY_MAX_TENSOR,
-                                 err);
-        if (!p->out[k]) return ERR_NOMEM;
-    }
-    return 0;
+    return scribe_open(&p->scribe, p->ts, p->batch, p->effort, err);
 }
 
 static void release(struct imagepass *p)
 {
+    scribe_close(p->scribe);
     runner_close(p->runner);
     for (int t = 0; p->resizers && t < p->n_threads; t++) resizer_free(p->resizers[t]);
     for (int t = 0; p->pictures && t < p->n_threads; t++) picture_release(&p->pictures[t]);
     memory_free(p->pictures);
-    for (int k = 0; k < p->ts->n; k++) memory_free(p->out[k]);
     memory_free(p->resizers);
     memory_free(p->missing);
     memory_free(p->pixels);
@@ -174,43 +170,35 @@ static int open_runner(struct imagepass *p, struct error *err)
                   : runner_open(&p->runner, p->model->image, p->ts->numerics, p->n_threads, err);
 }
 
-/* One view of the batch: forward over the pictures that lack it, then one transaction a tap. */
+/* One view of the batch: forward over the pictures that lack it, and on to the scribe, one transaction a
+ * tap. */
 static int run_view(struct imagepass *p, uint32_t view, int n, struct error *err)
 {
-    uint64_t *all = p->missing + (size_t)view * (size_t)p->batch, any = 0, missing[BATCH];
-    uint32_t number[BATCH];
+    const uint64_t *all = p->missing + (size_t)view * (size_t)p->batch;
+    const uint8_t *pixels = p->pixels + (size_t)view * (size_t)p->batch * p->picture;
+    struct sheet *sheet = scribe_sheet(p->scribe);
     struct tap taps[RUNNER_MAX_TAPS];
-    uint8_t key[BATCH][DIGEST_BYTES];
     float *out[RUNNER_MAX_TAPS];
-    int n_run = 0, n_taps = 0, which[RUNNER_MAX_TAPS];
+    sheet->view = view;
+    sheet->n = 0;
     for (int i = 0; i < n; i++) {
         if (!all[i]) continue;
-        const uint8_t *from = p->pixels +
-                              ((size_t)view * (size_t)p->batch + (size_t)i) * p->picture;
-        memcpy(p->packed + (size_t)n_run * p->picture, from, p->picture);
-        memcpy(key[n_run], p->key[i], DIGEST_BYTES);
-        number[n_run] = p->number[i];
-        missing[n_run++] = all[i];
-        any |= all[i];
+        int at = sheet->n++;
+        memcpy(p->packed + (size_t)at * p->picture, pixels + (size_t)i * p->picture, p->picture);
+        memcpy(sheet->key[at], p->key[i], DIGEST_BYTES);
+        sheet->number[at] = p->number[i];
+        sheet->missing[at] = all[i];
     }
-    for (int k = 0; k < p->ts->n; k++) {
-        if (!(any >> k & 1)) continue;
-        taps[n_taps] = p->ts->list[k].tap;
-        out[n_taps] = p->out[k];
-        which[n_taps++] = k;
-    }
-    if (n_run == 0) return 0;
-    int rc = open_runner(p, err);
+    if (sheet->n == 0) return 0;
+    scribe_start(p->scribe);
+    int n_run = sheet->n, n_taps = scribe_taps(p->scribe, taps, out), rc = open_runner(p, err);
     double since = effort_now();
     if (rc == 0)
         rc = runner_pictures(p->runner, &p->model->preprocess, n_run, p->packed, taps, n_taps, out,
                              err);
     effort_add(p->effort, EFFORT_COMPUTE, &since);
     if (rc == 0) rc = weightfile_check(p->model->weights, err);
-    for (int t = 0; t < n_taps && rc == 0; t++)
-        rc = tapset_put(p->ts, which[t], view, n_run, number, (const uint8_t(*)[DIGEST_BYTES])key,
-                        missing, out[t], err);
-    effort_add(p->effort, EFFORT_STORE, &since);
+    if (rc == 0) rc = scribe_put(p->scribe, err);
     p->effort->n_inputs += (uint64_t)n_run;
     p->effort->flop += n_run * effort_flop(&p->model->image->config, 0, taps, n_taps);
     return rc;
@@ -237,20 +225,10 @@ static int try_batch(struct imagepass *p, int n, struct error *err)
     int rc = prepare_all(p, n, err);
     effort_add(p->effort, EFFORT_PREPARE, &since);
     if (rc == 0) rc = run_view(p, 0, n, err);
+    if (rc == 0) rc = scribe_wait(p->scribe, err);
     p->n_skipped = n_skipped;
     for (int k = 0; k < p->ts->n; k++) p->ts->list[k].result->n_skipped = 0;
     return rc;
-}
-
-/* After a dry run: a picture is prepared once, whatever its views, but goes through the tower in each. */
-static void foresee(struct imagepass *p)
-{
-    const struct effort *e = p->effort;
-    if (e->n_inputs == 0) return;
-    double of_picture = e->seconds[EFFORT_PREPARE],
-           of_pass = e->seconds[EFFORT_COMPUTE] + e->seconds[EFFORT_STORE];
-    p->effort->forecast_s = (of_picture * (double)p->n_pictures + of_pass * (double)p->n_passes) /
-                            (double)e->n_inputs;
 }
 
 /* Before anything is computed: a picture registered without its file has nothing to look at. */
@@ -300,7 +278,10 @@ static int run_batches(struct imagepass *p, uint32_t n_images, struct error *err
             count_missing(p, n);
             p->n_pictures += (uint64_t)n_work;
             if (n_work > 0 && !p->runner) rc = try_batch(p, n, err);
-        } else if (n_work > 0) {
+        } else if (n_work == 0) {
+            rc = scribe_wait(p->scribe, err);
+        } else {
+            scribe_start(p->scribe);
             rc = prepare_all(p, n, err);
             effort_add(p->effort, EFFORT_PREPARE, &since);
             for (uint32_t v = 0; v < p->o->n_views && rc == 0; v++)
@@ -330,8 +311,9 @@ int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_o
     p->effort = effort;
     int rc = refuse_without_bytes(p, n_images, err);
     if (rc == 0) rc = init(p, err);
-    if (rc == 0) rc = run_batches(p, n_images, err);
-    if (rc == 0 && o->dry_run) foresee(p);
+    if (rc == 0) rc = scribe_finish(p->scribe, run_batches(p, n_images, err), err);
+    /* a picture is prepared once, whatever its views, but goes through the tower in each */
+    if (rc == 0 && o->dry_run) effort_foresee(effort, p->n_pictures, p->n_passes);
     *n_skipped += p->n_skipped;
     release(p);
     return rc;

@@ -2,7 +2,8 @@
  * featurize/featurize.c calls it.
  *
  * Batches of dense numbers: encoded bytes are fetched, decoded and cut to their views in parallel,
- * run through the tower in micro-batches, put into the sets, one transaction a tap and view.
+ * run through the tower in micro-batches, put into the sets, one transaction a tap and view, while
+ * the next is under way.
  * Pictures that have everything are not even decoded.
  */
 #ifndef FEATURIZE_IMAGEPASS_H

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "featurize/route.h"
+#include "featurize/scribe.h"
 #include "featurize/weightfile.h"
 #include "store/memory.h"
 
@@ -27,6 +28,7 @@ struct textpass {
     struct effort *effort;
     uint64_t n_passes;     /* captions that a dry run would compute */
     struct runner *runner; /* made when something is missing */
+    struct scribe *scribe;
     int max_tokens;
     uint8_t *wanted; // (n_captions) by language; NULL: all
     uint32_t number[WINDOW];
@@ -37,7 +39,6 @@ struct textpass {
     int32_t *ids, *sorted;          // ids as they came, and by length
     size_t ids_capacity, sorted_capacity;
     int32_t offsets[WINDOW + 1];
-    float *out[RUNNER_MAX_TAPS]; // (WINDOW, dim)
 };
 
 /* The wanted ones of the shard's first .. end. */
@@ -90,12 +91,12 @@ static int by_length(const void *a, const void *b)
     return x->number < y->number ? -1 : 1;
 }
 
-/* Orders captions by length; their ids, numbers, keys and missing taps follow. Returns the taps
- * that any of them lacks in *any. */
-static int order(struct textpass *p, int n_run, uint64_t *any, struct error *err)
+/* Orders captions by length; their ids follow, and their numbers, keys and missing taps on the sheet. */
+static int order(struct textpass *p, struct sheet *sheet, int n_run, struct error *err)
 {
     qsort(p->caption, (size_t)n_run, sizeof *p->caption, by_length);
-    *any = 0;
+    sheet->view = 0;
+    sheet->n = n_run;
     for (int i = 0; i < n_run; i++) {
         const struct caption *c = &p->caption[i];
         int rc = memory_grow(&p->sorted, &p->sorted_capacity,
@@ -104,10 +105,9 @@ static int order(struct textpass *p, int n_run, uint64_t *any, struct error *err
         if (rc < 0) return rc;
         memcpy(p->sorted + p->offsets[i], p->ids + c->at, (size_t)c->n_ids * sizeof *p->ids);
         p->offsets[i + 1] = p->offsets[i] + c->n_ids;
-        p->number[i] = c->number;
-        p->missing[i] = c->missing;
-        memcpy(p->key[i], c->key, DIGEST_BYTES);
-        *any |= c->missing;
+        sheet->number[i] = c->number;
+        sheet->missing[i] = c->missing;
+        memcpy(sheet->key[i], c->key, DIGEST_BYTES);
     }
     return 0;
 }
@@ -118,39 +118,28 @@ static int open_runner(struct textpass *p, struct error *err)
     int rc = tower_pack(p->model->text, p->ts->numerics, err);
     if (rc == 0)
         rc = runner_open(&p->runner, p->model->text, p->ts->numerics, p->o->n_threads, err);
-    for (int k = 0; k < p->ts->n && rc == 0; k++) {
-        p->out[k] = memory_array(WINDOW, (uint64_t)p->ts->list[k].dim * sizeof(float),
-                                 MEMORY_MAX_TENSOR, err);
-        if (!p->out[k]) rc = ERR_NOMEM;
-    }
     return rc;
 }
 
+/* What a window of n lacks, through the tower and on to the scribe. */
 static int run_window(struct textpass *p, int n, struct error *err)
 {
     double since = effort_now();
-    int n_run = tokenise(p, n, err), n_taps = 0, which[RUNNER_MAX_TAPS];
-    uint64_t any;
     struct tap taps[RUNNER_MAX_TAPS];
     float *out[RUNNER_MAX_TAPS];
-    if (n_run <= 0) return n_run;
-    int rc = order(p, n_run, &any, err);
+    scribe_start(p->scribe);
+    int n_run = tokenise(p, n, err), n_taps = 0;
+    if (n_run < 0) return n_run;
+    if (n_run == 0) return scribe_wait(p->scribe, err);
+    int rc = order(p, scribe_sheet(p->scribe), n_run, err);
     effort_add(p->effort, EFFORT_PREPARE, &since);
     if (rc == 0) rc = open_runner(p, err);
     since = effort_now();
-    for (int k = 0; k < p->ts->n && rc == 0; k++) {
-        if (!(any >> k & 1)) continue;
-        taps[n_taps] = p->ts->list[k].tap;
-        out[n_taps] = p->out[k];
-        which[n_taps++] = k;
-    }
+    if (rc == 0) n_taps = scribe_taps(p->scribe, taps, out);
     if (rc == 0) rc = runner_texts(p->runner, n_run, p->sorted, p->offsets, taps, n_taps, out, err);
     effort_add(p->effort, EFFORT_COMPUTE, &since);
     if (rc == 0) rc = weightfile_check(p->model->weights, err);
-    for (int t = 0; t < n_taps && rc == 0; t++)
-        rc = tapset_put(p->ts, which[t], 0, n_run, p->number,
-                        (const uint8_t(*)[DIGEST_BYTES])p->key, p->missing, out[t], err);
-    effort_add(p->effort, EFFORT_STORE, &since);
+    if (rc == 0) rc = scribe_put(p->scribe, err);
     p->effort->n_inputs += (uint64_t)n_run;
     for (int i = 0; i < n_run; i++)
         p->effort->flop += effort_flop(&p->model->text->config, p->offsets[i + 1] - p->offsets[i],
@@ -172,9 +161,14 @@ static int thin_out(struct textpass *p, int n)
     return kept;
 }
 
+static uint32_t window_of(const struct textpass *p)
+{
+    return params_count(&p->model->text->params) > RUNNER_LARGE ? WINDOW / 4 : WINDOW;
+}
+
 static int run_windows(struct textpass *p, uint32_t n_captions, struct error *err)
 {
-    uint32_t window = params_count(&p->model->text->params) > RUNNER_LARGE ? WINDOW / 4 : WINDOW;
+    uint32_t window = window_of(p);
     report_progress(p->report, "featurize captions", 0, n_captions, 0, 0);
     for (uint32_t first = 0; first < n_captions; first += window) {
         uint32_t end = n_captions - first < window ? n_captions : first + window;
@@ -196,6 +190,7 @@ static int run_windows(struct textpass *p, uint32_t n_captions, struct error *er
         }
         if (rc == 0 && !p->o->dry_run) rc = run_window(p, n, err);
         if (rc == 0 && p->o->dry_run && !p->runner) rc = run_window(p, thin_out(p, n), err);
+        if (rc == 0 && p->o->dry_run) rc = scribe_wait(p->scribe, err);
         if (rc < 0) return rc;
         if (p->effort->n_inputs && !p->o->dry_run)
             report_work(p->report, p->effort->n_inputs, p->effort->flop);
@@ -218,12 +213,13 @@ int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_op
     p->effort = effort;
     p->max_tokens = o->max_tokens > 0 ? o->max_tokens : m->max_tokens;
     int rc = o->n_languages ? route_captions(c, o->languages, o->n_languages, &p->wanted, err) : 0;
-    if (rc == 0) rc = run_windows(p, shard_n(&o->shard, corpus_n_captions(c)), err);
-    if (rc == 0 && o->dry_run && effort->n_inputs)
-        effort->forecast_s = effort_total_s(effort) * (double)p->n_passes /
-                             (double)effort->n_inputs;
+    if (rc == 0) rc = scribe_open(&p->scribe, ts, (int)window_of(p), effort, err);
+    if (rc == 0)
+        rc = scribe_finish(p->scribe, run_windows(p, shard_n(&o->shard, corpus_n_captions(c)), err),
+                           err);
+    if (rc == 0 && o->dry_run) effort_foresee(effort, p->n_passes, p->n_passes);
+    scribe_close(p->scribe);
     runner_close(p->runner);
-    for (int k = 0; k < ts->n; k++) memory_free(p->out[k]);
     memory_free(p->wanted);
     memory_free(p->ids);
     memory_free(p->sorted);

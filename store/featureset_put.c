@@ -259,8 +259,8 @@ static int put_blocks(const struct put *p, struct kv_txn *txn, struct featureset
     for (size_t at = 0; at < p->n;) {
         int n_jobs = read_wave(p, txn, at, err);
         if (n_jobs < 0) return n_jobs;
-#pragma omp parallel for schedule(dynamic) num_threads(w->n_workers) default(none)                 \
-    shared(w, p, n_jobs)
+        int n_workers = n_jobs < w->n_workers ? n_jobs : w->n_workers;
+#pragma omp parallel for schedule(dynamic) num_threads(n_workers) default(none) shared(w, p, n_jobs)
         for (int i = 0; i < n_jobs; i++) do_job(&w->workers[omp_get_thread_num()], p, &w->jobs[i]);
         at = w->jobs[n_jobs - 1].to;
         int rc = write_wave(p, txn, n_jobs, counts, err);

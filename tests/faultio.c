@@ -5,6 +5,7 @@
  *                                              the calls of aligned_alloc, by which the store allocates
  *     FAULT_SIGNAL=N                           instead of failing, the call is delayed until the process has got
  *                                              this signal
+ *     FAULT_DELAY=MS                           each such call takes so much longer, and none fails
  *     FAULT_SHORT=1                            a write that fails has written half before
  *     FAULT_COUNT=FILE                         how many of them there were is written there at the end
  *     FAULT_STATFS=HEX                         statfs says that files lie on a file system of this magic
@@ -82,8 +83,10 @@ static int is_call(const char *call)
 static int fails(const char *call)
 {
     if (!is_call(call)) return 0;
-    const char *at = getenv("FAULT_AT"), *signal = getenv("FAULT_SIGNAL");
-    if (++*n_calls != (at ? atol(at) : 0)) return 0;
+    const char *at = getenv("FAULT_AT"), *signal = getenv("FAULT_SIGNAL"),
+               *delay = getenv("FAULT_DELAY");
+    if (delay) usleep(1000 * (useconds_t)atoi(delay));
+    if (__atomic_add_fetch(n_calls, 1, __ATOMIC_RELAXED) != (at ? atol(at) : 0)) return 0;
     if (!signal) return 1;
     kill(process, atoi(signal));
     usleep(20000);

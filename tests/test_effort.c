@@ -43,11 +43,34 @@ TEST(time_goes_to_its_phase)
     CHECK(since >= first + 5);
     CHECK(e.seconds[EFFORT_COMPUTE] >= 5);
     since -= 1;
-    effort_add(&e, EFFORT_STORE, &since);
+    effort_add(&e, EFFORT_PREPARE, &since);
     CHECK_EQ((int)effort_limit(&e), EFFORT_COMPUTE);
-    CHECK(e.seconds[EFFORT_PREPARE] >= 0 && effort_total_s(&e) >= 6);
-    e.seconds[EFFORT_STORE] += 1000;
+    CHECK(effort_total_s(&e) >= 6);
+}
+
+/* Storing goes beside the two others: it limits only what is faster than it. */
+TEST(what_limits_is_what_the_rest_waits_for)
+{
+    struct effort e = {.seconds = {4, 5, 8}, .waited_s = 0.5};
+    CHECK_EQ((int)effort_limit(&e), EFFORT_COMPUTE);
+    CHECK_NEAR(effort_total_s(&e), 9.5, 1e-9);
+    e.seconds[EFFORT_PREPARE] = 6;
+    CHECK_EQ((int)effort_limit(&e), EFFORT_PREPARE);
+    e.seconds[EFFORT_STORE] = 12;
     CHECK_EQ((int)effort_limit(&e), EFFORT_STORE);
+}
+
+TEST(a_part_foretells_the_whole)
+{
+    struct effort e = {.n_inputs = 10, .seconds = {4, 5, 8}};
+    effort_foresee(&e, 100, 300);             /* pictures, and passes of three views each */
+    CHECK_NEAR(e.forecast_s, 8 * 30.0, 1e-9); /* the disk */
+    e.seconds[EFFORT_STORE] = 1;
+    effort_foresee(&e, 100, 300);
+    CHECK_NEAR(e.forecast_s, 4 * 10.0 + 5 * 30.0, 1e-9);
+    e = (struct effort){0};
+    effort_foresee(&e, 100, 300);
+    CHECK(e.forecast_s == 0);
 }
 
 TEST_MAIN
