@@ -7,6 +7,7 @@
 
 #include "featurize/imagepass.h"
 #include "featurize/model.h"
+#include "featurize/roll.h"
 #include "featurize/strangers.h"
 #include "featurize/tapset.h"
 #include "featurize/textpass.h"
@@ -118,13 +119,17 @@ static int run_tower(const char *cache, struct corpus *c, const struct featurize
     o.dry_run |= check_only;
     struct tapsets *ts = memory_array(1, sizeof *ts, MEMORY_MAX_SMALL, err);
     if (!ts) return ERR_NOMEM;
+    struct roll roll = {0};
     int rc = tapsets_open(ts, cache, &o, id, calibrator, r->sets + r->n_sets, err);
+    if (rc == 0) rc = roll_open(&roll, c, &o, id->is_text, err);
     if (rc == 0 && !check_only) {
-        rc = id->is_text ? textpass_run(ts, c, &o, m, report, &r->texts, err)
-                         : imagepass_run(ts, c, &o, m, report, &r->pictures, &r->n_skipped, err);
+        rc = id->is_text
+                 ? textpass_run(ts, &roll, &o, m, report, &r->texts, err)
+                 : imagepass_run(ts, &roll, &o, m, report, &r->pictures, &r->n_skipped, err);
         tower_unpack(id->is_text ? m->text : m->image); /* before the other tower's are made */
         finish_counts(ts, &o, m, r);
     }
+    roll_release(&roll);
     tapsets_close(ts);
     memory_free(ts);
     return rc;

@@ -15,7 +15,7 @@
 
 struct imagepass {
     struct tapsets *ts;
-    struct corpus *corpus;
+    const struct roll *roll;
     const struct featurize_options *o;
     struct model *model;
     const struct report *report;
@@ -29,7 +29,6 @@ struct imagepass {
     uint8_t *pixels;   // (n_views, batch, S, S, 3)
     uint8_t *packed;   // (batch, S, S, 3) those that are run
     uint8_t *has;      // (batch)
-    struct corpus_image image[BATCH];
     uint32_t number[BATCH];
     uint8_t key[BATCH][DIGEST_BYTES];
     bool has_work[BATCH]; /* some view lacks something */
@@ -77,22 +76,6 @@ static void release(struct imagepass *p)
     memory_free(p);
 }
 
-/* Of the shard's records first .. end those that exist; returns how many. */
-static int list_images(struct imagepass *p, uint32_t first, uint32_t end, struct error *err)
-{
-    int n = 0;
-    for (uint32_t i = first; i < end; i++) {
-        uint32_t number = shard_number(&p->o->shard, i);
-        int rc = corpus_get_image(p->corpus, number, &p->image[n], err);
-        if (rc == ERR_NOT_FOUND) continue;
-        if (rc < 0) return rc;
-        p->number[n] = number;
-        memcpy(p->key[n], p->image[n].key, DIGEST_BYTES);
-        n++;
-    }
-    return n;
-}
-
 /* What is missing in any view. Returns the number of pictures concerned. */
 static int find_missing(struct imagepass *p, int n, struct error *err)
 {
@@ -120,7 +103,7 @@ static int prepare(struct imagepass *p, int i, int thread, struct error *err)
     struct picture_limits limits = picture_limits_default();
     const uint8_t *bytes;
     size_t n_bytes;
-    int rc = corpus_image_bytes(p->corpus, p->number[i], &bytes, &n_bytes, err);
+    int rc = corpus_image_bytes(p->roll->corpus, p->number[i], &bytes, &n_bytes, err);
     if (rc == 0)
         rc = picture_decode(bytes, n_bytes, &limits, p->model->preprocess.apply_orientation, pic,
                             err);
@@ -231,24 +214,6 @@ static int try_batch(struct imagepass *p, int n, struct error *err)
     return rc;
 }
 
-/* Before anything is computed: a picture registered without its file has nothing to look at. */
-static int refuse_without_bytes(struct imagepass *p, uint32_t n_images, struct error *err)
-{
-    uint64_t n_without = 0;
-    for (uint32_t i = 0; i < n_images; i++) {
-        struct corpus_image image;
-        int rc = corpus_get_image(p->corpus, shard_number(&p->o->shard, i), &image, err);
-        if (rc < 0 && rc != ERR_NOT_FOUND) return rc;
-        n_without += rc == 0 && image.n_bytes == 0;
-    }
-    if (n_without == 0) return 0;
-    return error_set(err, ERR_USAGE,
-                     "%llu of %u images were registered without their files (--no-images), so that "
-                     "the teacher cannot see them: "
-                     "import their features, or ask for text taps only",
-                     (unsigned long long)n_without, n_images);
-}
-
 static uint64_t hits(const struct tapsets *ts)
 {
     uint64_t n = 0;
@@ -262,15 +227,16 @@ static int stop(uint32_t done, uint32_t n_images, struct error *err)
                      done, n_images);
 }
 
-static int run_batches(struct imagepass *p, uint32_t n_images, struct error *err)
+static int run_batches(struct imagepass *p, struct error *err)
 {
+    uint32_t n_images = p->roll->n;
     report_progress(p->report, "featurize images", 0, n_images, 0, 0);
     for (uint32_t first = 0; first < n_images; first += (uint32_t)p->batch) {
         uint32_t end = n_images - first < (uint32_t)p->batch ? n_images
                                                              : first + (uint32_t)p->batch;
         if (report_stopped(p->report)) return stop(first, n_images, err);
         double since = effort_now();
-        int n = list_images(p, first, end, err);
+        int n = roll_list(p->roll, first, end, p->number, p->key, err);
         if (n < 0) return n;
         int n_work = find_missing(p, n, err), rc = 0;
         if (n_work < 0) return n_work;
@@ -296,22 +262,20 @@ static int run_batches(struct imagepass *p, uint32_t n_images, struct error *err
     return 0;
 }
 
-int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
+int imagepass_run(struct tapsets *ts, const struct roll *roll, const struct featurize_options *o,
                   struct model *m, const struct report *report, struct effort *effort,
                   uint64_t *n_skipped, struct error *err)
 {
-    uint32_t n_images = shard_n(&o->shard, corpus_n_images(c));
     struct imagepass *p = memory_array(1, sizeof *p, MEMORY_MAX_SMALL, err);
     if (!p) return ERR_NOMEM;
     p->ts = ts;
-    p->corpus = c;
+    p->roll = roll;
     p->o = o;
     p->model = m;
     p->report = report;
     p->effort = effort;
-    int rc = refuse_without_bytes(p, n_images, err);
-    if (rc == 0) rc = init(p, err);
-    if (rc == 0) rc = scribe_finish(p->scribe, run_batches(p, n_images, err), err);
+    int rc = init(p, err);
+    if (rc == 0) rc = scribe_finish(p->scribe, run_batches(p, err), err);
     /* a picture is prepared once, whatever its views, but goes through the tower in each */
     if (rc == 0 && o->dry_run) effort_foresee(effort, p->n_pictures, p->n_passes);
     *n_skipped += p->n_skipped;

@@ -10,10 +10,10 @@
 #define FEATURIZE_IMAGEPASS_H
 
 #include "featurize/effort.h"
+#include "featurize/roll.h"
 #include "featurize/tapset.h"
-#include "store/corpus.h"
 
-int imagepass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
+int imagepass_run(struct tapsets *ts, const struct roll *roll, const struct featurize_options *o,
                   struct model *m, const struct report *report, struct effort *effort,
                   uint64_t *n_skipped, struct error *err) MUST_CHECK;
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "featurize/route.h"
 #include "featurize/scribe.h"
 #include "featurize/weightfile.h"
 #include "store/memory.h"
@@ -21,7 +20,7 @@ struct caption {
 
 struct textpass {
     struct tapsets *ts;
-    struct corpus *corpus;
+    const struct roll *roll;
     const struct featurize_options *o;
     struct model *model;
     const struct report *report;
@@ -30,7 +29,6 @@ struct textpass {
     struct runner *runner; /* made when something is missing */
     struct scribe *scribe;
     int max_tokens;
-    uint8_t *wanted; // (n_captions) by language; NULL: all
     uint32_t number[WINDOW];
     uint8_t key[WINDOW][DIGEST_BYTES];
     uint64_t missing[WINDOW];
@@ -41,23 +39,6 @@ struct textpass {
     int32_t offsets[WINDOW + 1];
 };
 
-/* The wanted ones of the shard's first .. end. */
-static int list_captions(struct textpass *p, uint32_t first, uint32_t end, struct error *err)
-{
-    int n = 0;
-    for (uint32_t i = first; i < end; i++) {
-        const char *text;
-        size_t n_text;
-        uint32_t number = shard_number(&p->o->shard, i);
-        if (p->wanted && !p->wanted[number]) continue;
-        int rc = corpus_caption_text(p->corpus, number, &text, &n_text, p->key[n], err);
-        if (rc == ERR_NOT_FOUND) continue;
-        if (rc < 0) return rc;
-        p->number[n++] = number;
-    }
-    return n;
-}
-
 /* Ids of the captions that lack something; returns their number. */
 static int tokenise(struct textpass *p, int n, struct error *err)
 {
@@ -67,7 +48,7 @@ static int tokenise(struct textpass *p, int n, struct error *err)
         const char *text;
         size_t n_text;
         if (!p->missing[i]) continue;
-        int rc = corpus_caption_text(p->corpus, p->number[i], &text, &n_text, NULL, err);
+        int rc = corpus_caption_text(p->roll->corpus, p->number[i], &text, &n_text, NULL, err);
         if (rc == 0)
             rc = memory_grow(&p->ids, &p->ids_capacity, n_ids + (size_t)p->max_tokens,
                              sizeof *p->ids, MEMORY_MAX_FILE, err);
@@ -166,9 +147,9 @@ static uint32_t window_of(const struct textpass *p)
     return params_count(&p->model->text->params) > RUNNER_LARGE ? WINDOW / 4 : WINDOW;
 }
 
-static int run_windows(struct textpass *p, uint32_t n_captions, struct error *err)
+static int run_windows(struct textpass *p, struct error *err)
 {
-    uint32_t window = window_of(p);
+    uint32_t n_captions = p->roll->n, window = window_of(p);
     report_progress(p->report, "featurize captions", 0, n_captions, 0, 0);
     for (uint32_t first = 0; first < n_captions; first += window) {
         uint32_t end = n_captions - first < window ? n_captions : first + window;
@@ -176,7 +157,7 @@ static int run_windows(struct textpass *p, uint32_t n_captions, struct error *er
             return error_set(err, ERR_STOPPED,
                              "stopped after %u of %u captions; the same command goes on", first,
                              n_captions);
-        int n = list_captions(p, first, end, err);
+        int n = roll_list(p->roll, first, end, p->number, p->key, err);
         if (n < 0) return n;
         int rc = tapsets_missing(p->ts, 0, n, p->number, (const uint8_t(*)[DIGEST_BYTES])p->key,
                                  p->missing, p->has, err);
@@ -199,28 +180,24 @@ static int run_windows(struct textpass *p, uint32_t n_captions, struct error *er
     return 0;
 }
 
-int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
+int textpass_run(struct tapsets *ts, const struct roll *roll, const struct featurize_options *o,
                  struct model *m, const struct report *report, struct effort *effort,
                  struct error *err)
 {
     struct textpass *p = memory_array(1, sizeof *p, MEMORY_MAX_SMALL, err);
     if (!p) return ERR_NOMEM;
     p->ts = ts;
-    p->corpus = c;
+    p->roll = roll;
     p->o = o;
     p->model = m;
     p->report = report;
     p->effort = effort;
     p->max_tokens = o->max_tokens > 0 ? o->max_tokens : m->max_tokens;
-    int rc = o->n_languages ? route_captions(c, o->languages, o->n_languages, &p->wanted, err) : 0;
-    if (rc == 0) rc = scribe_open(&p->scribe, ts, (int)window_of(p), effort, err);
-    if (rc == 0)
-        rc = scribe_finish(p->scribe, run_windows(p, shard_n(&o->shard, corpus_n_captions(c)), err),
-                           err);
+    int rc = scribe_open(&p->scribe, ts, (int)window_of(p), effort, err);
+    if (rc == 0) rc = scribe_finish(p->scribe, run_windows(p, err), err);
     if (rc == 0 && o->dry_run) effort_foresee(effort, p->n_passes, p->n_passes);
     scribe_close(p->scribe);
     runner_close(p->runner);
-    memory_free(p->wanted);
     memory_free(p->ids);
     memory_free(p->sorted);
     memory_free(p);

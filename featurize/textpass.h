@@ -9,10 +9,10 @@
 #define FEATURIZE_TEXTPASS_H
 
 #include "featurize/effort.h"
+#include "featurize/roll.h"
 #include "featurize/tapset.h"
-#include "store/corpus.h"
 
-int textpass_run(struct tapsets *ts, struct corpus *c, const struct featurize_options *o,
+int textpass_run(struct tapsets *ts, const struct roll *roll, const struct featurize_options *o,
                  struct model *m, const struct report *report, struct effort *effort,
                  struct error *err) MUST_CHECK;
 

@@ -1,7 +1,7 @@
 /* The featurise stage end to end on the golden teacher: right vectors, resume, kill -9, threads,
  * and refusals by name.
  *
- * covers: imagepass textpass tapset featureset_numerics
+ * covers: imagepass textpass tapset roll featureset_numerics
  */
 #include <omp.h>
 #include <signal.h>
