@@ -1,5 +1,5 @@
 /* Sets whose blocks are of version 1, as caches made before version 2 have them, are read, checked, added to,
- * merged and forgotten from like others; what is written into them is of version 2. */
+ * merged, forgotten from and salvaged like others; what is written into them is of version 2. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -8,6 +8,7 @@
 #include "store/featureset_inside.h"
 #include "store/file.h"
 #include "store/memory.h"
+#include "store/salvage.h"
 #include "tests/scratch.h"
 
 enum { DIM = 48, N = 700, HALF = 300 }; /* block 1 of three is filled by two puts */
@@ -214,6 +215,72 @@ TEST(old_blocks_are_forgotten_from)
     check_version(old, 0, 2);
     check_equal(old, fresh);
     featureset_close(old);
+    featureset_close(fresh);
+    scratch_remove(&scratch);
+}
+
+/* One bit in the planes of every record of this block and version that lies in old's file, free pages
+ * and all; returns how many there were. */
+static int spoil(char *file, size_t n, uint8_t version, uint8_t block)
+{
+    const uint8_t head[16] = {'C', 'S', 'F', 'B', version, 0, STORAGE_Q, 0, 0, 0, 0, 0, block};
+    const size_t planes = 40 + 2 * 32 + 12 * 256;
+    int n_spoilt = 0;
+    for (size_t at = 0; at + planes + 100 < n; at++) {
+        if (memcmp(file + at, head, sizeof head) != 0) continue;
+        file[at + planes + 90] ^= 4;
+        n_spoilt++;
+    }
+    return n_spoilt;
+}
+
+static void count(void *context, const char *text)
+{
+    (void)text;
+    ++*(int *)context;
+}
+
+/* Block 0 of old is of version 1, blocks 1 and 2 of version 2; what block 1 was lies in free pages. */
+TEST(old_blocks_are_salvaged)
+{
+    enum { SOUND, SPOILT, NO_HEADS, CASES };
+    static const uint64_t KEPT[CASES] = {N, N - 256, N};
+    struct featureset *old = NULL, *fresh = NULL;
+    char path[100], *file = NULL;
+    size_t n;
+    set_up();
+    make(&old, "old", HALF);
+    make(&fresh, "new", N);
+    make_old(old);
+    CHECK_OK(
+        featureset_put(old, 0, N, numbers, (const uint8_t(*)[DIGEST_BYTES])keys, vectors[0], &err),
+        &err);
+    check_version(old, 0, 1);
+    check_version(old, 1, 2);
+    featureset_close(old);
+    snprintf(path, sizeof path, "%s/features/old/data.mdb", cache);
+    CHECK_OK(file_read(path, 1 << 26, &file, &n, &err), &err);
+    spoil(file, n, 2, 0); /* else it could be kept by what it was before it was made old */
+    for (int i = 0; i < CASES; i++) {
+        int n_told = 0;
+        struct salvage how = {.cache = cache, .lost = count, .context = &n_told};
+        struct salvage_result result = {0};
+        if (i != SOUND) CHECK(spoil(file, n, 1, 0) > 0); /* the second time it mends */
+        if (i == NO_HEADS) memset(file, 0, 2 * 4096);
+        CHECK_OK(file_write(path, file, n, &err), &err);
+        CHECK_OK(salvage_featureset(&how, "old", key_of, NULL, N, &result, &err), &err);
+        CHECK(!result.is_gone);
+        CHECK_EQ(result.kept.n_vectors, KEPT[i]);
+        CHECK_EQ(n_told, i == SPOILT);
+        CHECK_OK(featureset_open(&old, cache, "old", FEATURESET_WRITE, &err), &err);
+        CHECK_OK(featureset_put(old, 0, N, numbers, (const uint8_t(*)[DIGEST_BYTES])keys,
+                                vectors[0], &err),
+                 &err);
+        check_version(old, 0, 2);
+        check_equal(old, fresh);
+        featureset_close(old);
+    }
+    memory_free(file);
     featureset_close(fresh);
     scratch_remove(&scratch);
 }
