@@ -1,12 +1,14 @@
-/* What bf16 costs in accuracy at full size: features of a ViT-L/14 and an XLM-R large (random
- * weights) in bf16 against f32, over real photos and captions where they lie beside the clone
+/* What bf16 and int8 cost in accuracy at full size: features of a ViT-L/14 and an XLM-R large (random
+ * weights) in either against f32, over real photos and captions where they lie beside the clone
  * (../shared/data), else over samples/corpus. Printed: 1 - cosine, and how many of an item's ten
  * nearest are the same. Random weights put all features close together, so that the second is a
- * harsher test than with a trained teacher: the spread is printed beside it.
+ * harsher test than with a trained teacher: the spread is printed beside it. int8 is calibrated on
+ * the first half of the items.
  *
  *     bench_agreement [N]      items of each kind, 40 without */
 #include <glob.h>
 
+#include "featurize/calibration.h"
 #include "featurize/embed.h"
 #include "featurize/gemm.h"
 #include "featurize/runner.h"
@@ -17,7 +19,7 @@
 
 enum { MAX = 400, DIM = 768, NEAREST = 10 };
 
-static float features[2][MAX * DIM]; /* unit rows, by numerics */
+static float features[3][MAX * DIM]; /* unit rows, by numerics */
 
 static double dot(const float *a, const float *b)
 {
@@ -44,26 +46,28 @@ static void nearest(const float *x, int n, int i, int *out)
     }
 }
 
-static void compare(const char *what, int n)
+static void compare(const char *what, enum numerics numerics, int n)
 {
     double worst = 1, mean = 0, spread = 0;
     int same = 0, total = 0;
     for (int i = 0; i < n; i++) {
         int ours[NEAREST], theirs[NEAREST], k_most = n - 1 < NEAREST ? n - 1 : NEAREST;
-        double c = dot(features[0] + (size_t)i * DIM, features[1] + (size_t)i * DIM);
+        double c = dot(features[0] + (size_t)i * DIM, features[numerics] + (size_t)i * DIM);
         worst = c < worst ? c : worst;
         mean += c / n;
         for (int j = 0; j < i; j++)
             spread += (1 - dot(features[0] + (size_t)i * DIM, features[0] + (size_t)j * DIM)) * 2 /
                       n / (n - 1);
         nearest(features[0], n, i, ours);
-        nearest(features[1], n, i, theirs);
+        nearest(features[numerics], n, i, theirs);
         for (int k = 0; k < k_most; k++, total++)
             for (int l = 0; l < k_most; l++) same += ours[k] == theirs[l];
     }
-    printf("  %s: 1 - cos to f32 %.2g on average, %.2g at worst; of the ten nearest %.1f%% are the "
+    printf("  %s, %s: 1 - cos to f32 %.2g on average, %.2g at worst; of the ten nearest %.1f%% are "
+           "the "
            "same; 1 - cos between two of them %.2g\n",
-           what, 1 - mean, 1 - worst, 100.0 * same / total, spread);
+           what, numerics == NUMERICS_INT8 ? "int8" : "bf16", 1 - mean, 1 - worst,
+           100.0 * same / total, spread);
     fflush(stdout);
 }
 
@@ -82,18 +86,56 @@ static struct tower *random_tower(const char *words, bool is_text, int vocab)
     return t;
 }
 
-static void pack(struct tower *t, int numerics)
+/* What there is to embed, and how. */
+struct items {
+    struct model *model;
+    struct tower *tower;
+    const void *bytes[MAX];
+    size_t n_bytes[MAX];
+    int n;
+};
+
+static void embed(const struct items *items, enum numerics numerics, int first, int end)
 {
     struct error err = {0};
-    bench_must(tower_pack(t, (enum numerics)numerics, &err) == 0, &err);
+    float *out = features[numerics] + (size_t)first * DIM;
+    const size_t *n_bytes = items->n_bytes + first;
+    const void *const *bytes = items->bytes + first;
+    int rc = items->tower == items->model->image
+                 ? embed_pictures(items->model, numerics, end - first, bytes, n_bytes, out, NULL,
+                                  NULL, &err)
+                 : model_embed_texts(items->model, numerics, end - first,
+                                     (const char *const *)bytes, n_bytes, out, NULL, &err);
+    bench_must(rc == 0, &err);
+}
+
+/* In all numerics; the f32 tower shows what it sees of the first half. */
+static void embed_all(const struct items *items, const char *what)
+{
+    struct error err = {0};
+    struct tower *t = items->tower;
+    struct observed *seen = observed_new(&t->params, &err);
+    bench_must(seen && tower_pack(t, NUMERICS_F32, &err) == 0, &err);
+    packed_observe(t->packed, seen);
+    embed(items, NUMERICS_F32, 0, items->n / 2);
+    packed_observe(t->packed, NULL);
+    embed(items, NUMERICS_F32, items->n / 2, items->n);
+    tower_calibrate(t, calibration_new(&t->params, seen, &err));
+    bench_must(t->calibration, &err);
+    observed_free(seen);
+    for (enum numerics k = NUMERICS_BF16; k <= NUMERICS_INT8; k++) {
+        if (k == NUMERICS_INT8 && !gemm_int8_is_exact()) break;
+        bench_must(tower_pack(t, k, &err) == 0, &err);
+        embed(items, k, 0, items->n);
+        compare(what, k, items->n);
+    }
 }
 
 static void pictures(struct model *m, int most)
 {
     struct error err = {0};
     static struct file_map map[MAX];
-    const void *bytes[MAX];
-    size_t n_bytes[MAX];
+    struct items items = {.model = m};
     glob_t found = {0};
     const char *from = "../shared/data/clothing/val/*/*.jpg";
     if (glob(from, 0, NULL, &found) != 0) glob(from = "samples/corpus/images/*", 0, NULL, &found);
@@ -101,19 +143,14 @@ static void pictures(struct model *m, int most)
     for (int i = 0; i < n; i++) {
         const char *path = found.gl_pathv[(size_t)i * found.gl_pathc / (size_t)n];
         bench_must(file_map(path, &map[i], &err) >= 0, &err);
-        bytes[i] = map[i].bytes;
-        n_bytes[i] = map[i].n;
+        items.bytes[i] = map[i].bytes;
+        items.n_bytes[i] = map[i].n;
     }
-    m->image = random_tower("vit:width=1024,layers=24,heads=16,mlp=4096,patch=14,size=224", false,
-                            0);
-    for (int k = 0; k < 2; k++) {
-        pack(m->image, k);
-        int rc = embed_pictures(m, (enum numerics)k, n, bytes, n_bytes, features[k], NULL, NULL,
-                                &err);
-        bench_must(rc == 0, &err);
-    }
-    printf("\nbf16 against f32, ViT-L/14, %d pictures of %s\n", n, from);
-    compare("pictures", n);
+    items.n = n;
+    items.tower = m->image = random_tower(
+        "vit:width=1024,layers=24,heads=16,mlp=4096,patch=14,size=224", false, 0);
+    printf("\nagainst f32, ViT-L/14, %d pictures of %s\n", n, from);
+    embed_all(&items, "pictures");
     for (int i = 0; i < n; i++) file_unmap(&map[i]);
     globfree(&found);
 }
@@ -124,8 +161,8 @@ static void texts(struct model *m, int most)
     struct error err = {0};
     struct model *teacher = NULL;
     static char text[MAX][400];
-    const char *at[MAX], *from = "../shared/data/flickr8k-clip/captions.jsonl";
-    size_t n_bytes[MAX];
+    const char *from = "../shared/data/flickr8k-clip/captions.jsonl";
+    struct items items = {.model = m};
     char line[2000];
     int n = 0;
     bench_must(model_open(&teacher, "samples/teacher", MODEL_TEXT, &err) == 0, &err);
@@ -141,19 +178,15 @@ static void texts(struct model *m, int most)
             snprintf(text[n++], sizeof *text, "%.300s", line);
         fclose(f);
     }
-    for (int i = 0; i < n; i++) at[i] = text[i], n_bytes[i] = strlen(text[i]);
-    m->text = random_tower("text:width=1024,layers=24,heads=16,mlp=4096,embed=0,tokens=77", true,
-                           tokenizer_vocab(teacher->tokenizer));
+    for (int i = 0; i < n; i++) items.bytes[i] = text[i], items.n_bytes[i] = strlen(text[i]);
+    items.n = n;
+    items.tower = m->text = random_tower(
+        "text:width=1024,layers=24,heads=16,mlp=4096,embed=0,tokens=77", true,
+        tokenizer_vocab(teacher->tokenizer));
     m->tokenizer = teacher->tokenizer;
     m->max_tokens = 77;
-    for (int k = 0; k < 2; k++) {
-        pack(m->text, k);
-        bench_must(
-            model_embed_texts(m, (enum numerics)k, n, at, n_bytes, features[k], NULL, &err) == 0,
-            &err);
-    }
-    printf("\nbf16 against f32, XLM-R large, %d texts of %s\n", n, from);
-    compare("texts", n);
+    printf("\nagainst f32, XLM-R large, %d texts of %s\n", n, from);
+    embed_all(&items, "texts");
     model_free(teacher);
 }
 
@@ -163,7 +196,7 @@ int main(int argc, char **argv)
     int n = argc > 1 ? atoi(argv[1]) : 40;
     struct model m = {.projection_dim = DIM}, *teacher = NULL;
     if (n < 2 || n > MAX) {
-        printf("\nbf16 against f32: not compared (N is not 2 to %d)\n", MAX);
+        printf("\nbf16 and int8 against f32: not compared (N is not 2 to %d)\n", MAX);
         return 0;
     }
     bench_must(model_open(&teacher, "samples/teacher", MODEL_IMAGE, &err) == 0, &err);
