@@ -11,7 +11,7 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 export LC_ALL=C OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 teacher=tests/golden/altclip-tiny/model
-tmp=$(mktemp -d /tmp/clipstill-cli-XXXXXX)
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/clipstill-cli-XXXXXX")
 n_tests=0 n_failed=0 mounted=
 
 clean_up() {
