@@ -29,7 +29,8 @@ static bool ends_with(const char *name, const char *end)
     return n >= k && !strcmp(name + n - k, end);
 }
 
-bool calibration_covers(const struct param *p)
+/* Whether a parameter is a product of int8. */
+static bool is_covered(const struct param *p)
 {
     return p->kind != PARAM_BUFFER && p->n_dims == 2 && strstr(p->name, "encoder.layer") &&
            ends_with(p->name, ".weight") && p->shape[1] <= INT8_MAX_COLUMNS;
@@ -49,7 +50,7 @@ struct observed *observed_new(const struct params *p, struct error *err)
     if (!o->largest) goto fail;
     o->n = p->n;
     for (int i = 0; i < p->n; i++) {
-        if (!calibration_covers(&p->table[i])) continue;
+        if (!is_covered(&p->table[i])) continue;
         o->largest[i] = memory_array((uint64_t)p->table[i].shape[1], sizeof **o->largest,
                                      MEMORY_MAX_FILE, err);
         if (!o->largest[i]) goto fail;
@@ -87,7 +88,7 @@ static struct calibration *new_empty(const struct params *p, struct error *err)
     if (!c->shift) goto fail;
     c->n = p->n;
     for (int i = 0; i < p->n; i++) {
-        if (!calibration_covers(&p->table[i])) continue;
+        if (!is_covered(&p->table[i])) continue;
         c->shift[i] = memory_array((uint64_t)p->table[i].shape[1], 1, MEMORY_MAX_FILE, err);
         if (!c->shift[i]) goto fail;
     }
@@ -139,7 +140,7 @@ static size_t largest_layer(const struct params *p)
 {
     size_t n = 0;
     for (int i = 0; i < p->n; i++)
-        if (calibration_covers(&p->table[i]) && p->table[i].n > n) n = p->table[i].n;
+        if (is_covered(&p->table[i]) && p->table[i].n > n) n = p->table[i].n;
     return n;
 }
 

@@ -30,8 +30,6 @@
 struct calibration;
 struct observed;
 
-bool calibration_covers(const struct param *p);
-
 struct observed *observed_new(const struct params *p, struct error *err) MUST_CHECK;
 void observed_free(struct observed *o);
 /* The inputs of layer `weight`, for a layer that int8 covers; others are ignored. // x (m, k) */

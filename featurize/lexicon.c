@@ -18,7 +18,6 @@ struct lexicon {
     size_t n_bytes, bytes_capacity, longest;
     struct entry *list; /* sorted by text once finished */
     size_t n, capacity;
-    int32_t *place; // (n_ids) entry of an id, or -1
     int n_ids;
 };
 
@@ -32,7 +31,6 @@ void lexicon_free(struct lexicon *l)
     if (!l) return;
     memory_free(l->bytes);
     memory_free(l->list);
-    memory_free(l->place);
     memory_free(l);
 }
 
@@ -68,15 +66,10 @@ static int by_text(const void *x, const void *y)
     return c ? c : (a->at > b->at) - (a->at < b->at);
 }
 
-int lexicon_finish(struct lexicon *l, struct error *err)
+void lexicon_finish(struct lexicon *l)
 {
-    l->place = memory_array((uint64_t)l->n_ids + 1, sizeof *l->place, MEMORY_MAX_TENSOR, err);
-    if (!l->place) return ERR_NOMEM;
-    for (int i = 0; i < l->n_ids; i++) l->place[i] = -1;
     for (size_t i = 0; i < l->n; i++) l->list[i].text = l->bytes + l->list[i].at;
     if (l->n) qsort(l->list, l->n, sizeof *l->list, by_text);
-    for (size_t i = 0; i < l->n; i++) l->place[l->list[i].id] = (int32_t)i;
-    return 0;
 }
 
 int lexicon_n_ids(const struct lexicon *l)
@@ -103,12 +96,4 @@ int32_t lexicon_find(const struct lexicon *l, const char *text, size_t n)
     if (low == 0) return -1;
     const struct entry *e = &l->list[low - 1];
     return compare(e->text, e->n, text, n) == 0 ? e->id : -1;
-}
-
-const char *lexicon_text(const struct lexicon *l, int32_t id, size_t *n)
-{
-    if (id < 0 || id >= l->n_ids || l->place[id] < 0) return NULL;
-    const struct entry *e = &l->list[l->place[id]];
-    *n = e->n;
-    return e->text;
 }

@@ -1,11 +1,11 @@
-/* A vocabulary: texts of tokens and their ids, looked up both ways.
+/* A vocabulary: texts of tokens and their ids.
  *
- *     lexicon_add(l, text, n, id, &err); ...; lexicon_finish(l, &err);
+ *     lexicon_add(l, text, n, id, &err); ...; lexicon_finish(l);
  *     int32_t id = lexicon_find(l, text, n);
  *
  * Sorted, not hashed: the files are foreign, and no choice of tokens makes a search slow. A text
  * that comes twice keeps its last id, as in the dictionaries of the reference code. Read-only once
- * finished: any thread. Callers: featurize/wordpiece.c, featurize/bytepair.c.
+ * finished: any thread. Caller: featurize/wordpiece.c.
  */
 #ifndef FEATURIZE_LEXICON_H
 #define FEATURIZE_LEXICON_H
@@ -23,11 +23,9 @@ void lexicon_free(struct lexicon *l);
 /* The bytes are copied. ERR_DATA for an id outside of 0 .. LEXICON_MAX_IDS - 1. */
 int lexicon_add(struct lexicon *l, const char *text, size_t n, int32_t id,
                 struct error *err) MUST_CHECK;
-int lexicon_finish(struct lexicon *l, struct error *err) MUST_CHECK;
+void lexicon_finish(struct lexicon *l);
 int lexicon_n_ids(const struct lexicon *l); /* the largest id + 1 */
 size_t lexicon_longest(const struct lexicon *l); /* bytes of the longest text */
 int32_t lexicon_find(const struct lexicon *l, const char *text, size_t n); /* -1: none */
-/* Borrowed, not terminated; NULL for an id without a text. */
-const char *lexicon_text(const struct lexicon *l, int32_t id, size_t *n);
 
 #endif

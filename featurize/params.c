@@ -62,7 +62,8 @@ bool param_is_linear(const struct param *p)
     return p->n_dims == 2 && !strstr(p->name, "_embedding");
 }
 
-bool param_is_table(const struct param *p)
+/* Rows that are looked up: *_embedding*, but for patches. */
+static bool is_table(const struct param *p)
 {
     return p->n_dims == 2 && strstr(p->name, "_embedding");
 }
@@ -76,7 +77,7 @@ int params_map(struct params *p, const struct tensor *const *sources, struct err
         struct param *t = &p->table[i];
         p->source[i] = *sources[i];
         t->offset = PARAM_IN_FILE;
-        if (param_is_linear(t) || param_is_table(t)) continue;
+        if (param_is_linear(t) || is_table(t)) continue;
         t->offset = p->n_floats;
         p->n_floats += (t->n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
     }

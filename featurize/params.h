@@ -77,8 +77,6 @@ void params_drop(const struct params *p, int i);
 /* What packed_new packs: *.weight that are matrices, 1 x 1 convolutions or patch embeddings, no
  * tables. */
 bool param_is_linear(const struct param *p);
-/* Rows that are looked up: *_embedding*, but for patches. */
-bool param_is_table(const struct param *p);
 /* Trained values (without buffers). */
 uint64_t params_count(const struct params *p);
 

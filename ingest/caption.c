@@ -359,8 +359,3 @@ const char *caption_script_code(int script)
 {
     return script < 0 ? NULL : uscript_getShortName((UScriptCode)script);
 }
-
-const char *caption_script_name(int script)
-{
-    return script < 0 ? NULL : uscript_getName((UScriptCode)script);
-}

@@ -81,8 +81,7 @@ struct caption_measure {
 /* Adds one normalised caption to m. ERR_DATA (m untouched) when it is not UTF-8; ERR_NOMEM. */
 int caption_measure(const char *text, size_t n, struct caption_measure *m,
                     struct error *err) MUST_CHECK;
-/* ISO 15924 ("Latn") and English ("Latin") name of a script number; NULL: there is no such. Static. */
+/* ISO 15924 name of a script number ("Latn"); NULL: there is no such. Static. */
 const char *caption_script_code(int script);
-const char *caption_script_name(int script);
 
 #endif

@@ -44,12 +44,6 @@ void found_sort(struct found_list *l)
     if (l->n) qsort(l->at, l->n, sizeof *l->at, by_key);
 }
 
-void found_release(struct found_list *l)
-{
-    memory_free(l->at);
-    *l = (struct found_list){0};
-}
-
 void salvage_tell(struct sandbox *box, uint64_t turn, const char *fmt, ...)
 {
     char text[600];

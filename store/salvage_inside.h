@@ -24,7 +24,6 @@ struct found_list {
 int found_add(struct found_list *l, struct kv_bytes key, struct kv_bytes value, struct error *err) MUST_CHECK;
 /* By key, then by turn. */
 void found_sort(struct found_list *l);
-void found_release(struct found_list *l);
 
 /* Runs work in a child with the result in memory that both see. folder: the damaged one, whose writer's
  * lock is held meanwhile. Afterwards CACHE/.repair/NAME takes its place (made: its path), unless the
