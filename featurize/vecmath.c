@@ -13,14 +13,11 @@
 
 #define LANES 16
 
-static inline __attribute__((always_inline)) float exp_one(float x)
+/* e^c = 2^n * what this returns, for the integer n that lies in the low bits of *shifted. */
+static inline __attribute__((always_inline)) float exp_rest(float c, float *shifted)
 {
-    const float low = -87.33654f, high = 88.72283f;
-    float c = x < low ? low : x;
-    c = c > high ? high : c;
-    float shifted = c * 1.44269504f +
-                    12582912.0f; /* 1.5 * 2^23: the integer part lands in the low bits */
-    float n = shifted - 12582912.0f;
+    *shifted = c * 1.44269504f + 12582912.0f; /* 1.5 * 2^23 */
+    float n = *shifted - 12582912.0f;
     float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -28,7 +25,15 @@ static inline __attribute__((always_inline)) float exp_one(float x)
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = (p * r) * r + r + 1.0f;
+    return (p * r) * r + r + 1.0f;
+}
+
+static inline __attribute__((always_inline)) float exp_one(float x)
+{
+    const float low = -87.33654f, high = 88.72283f;
+    float c = x < low ? low : x, shifted;
+    c = c > high ? high : c;
+    float p = exp_rest(c, &shifted);
     /* 2^n in two factors, so that n = 128 does not overflow before the product does. */
     union {
         float f;
@@ -48,17 +53,7 @@ static inline __attribute__((always_inline)) float exp_one(float x)
 static inline __attribute__((always_inline)) float exp_below(float x)
 {
     const float low = -87.33654f;
-    float c = x < low ? low : x;
-    float shifted = c * 1.44269504f + 12582912.0f;
-    float n = shifted - 12582912.0f;
-    float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = (p * r) * r + r + 1.0f;
+    float shifted, p = exp_rest(x < low ? low : x, &shifted);
     union {
         float f;
         uint32_t u;
