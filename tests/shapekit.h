@@ -33,9 +33,9 @@ static const struct shape SHAPES[] = {
     {{.family = "altclip", .image = 45, .patch = 7, .vision = {30, 2, 3, 50, "relu", 1e-6}, .text = {42, 3, 6, 70, "gelu_new", 1e-7},
       .projection = 13, .project = 29, .vocab = 97, .positions = 19, .types = 2, .pad = 1},
      .type = TENSOR_F16, .is_torch = true},
-    /* positions that begin behind another id, which each text begins with */
+    /* positions that begin behind another id, which each text begins with; ids that no text has */
     {{.family = "altclip", .image = 32, .patch = 8, .vision = {48, 2, 4, 96, "quick_gelu", 1e-5}, .text = {32, 2, 2, 64, "gelu", 1e-5},
-      .projection = 24, .project = 40, .vocab = 60, .positions = 14, .types = 1, .pad = 0},
+      .projection = 24, .project = 40, .vocab = 2010, .positions = 14, .types = 2, .pad = 0},
      .type = TENSOR_BF16, .shards = 3},
     /* AltCLIPConfig's defaults */
     {{.family = "altclip", .image = 224, .patch = 32, .vision = {24, 12, 12, 3072, "quick_gelu", 1e-5}, .text = {32, 24, 16, 4096, "gelu", 1e-5},

@@ -330,19 +330,21 @@ static void check_row(const char *path, uint64_t row, const double *want, int di
     if (is_raw) CHECK(distance(x, want, (size_t)dim) < 3e-5);
 }
 
-/* The first shape, AltCLIP-m18 in small, as a user meets it. */
-TEST(m18_in_small_through_the_command_line)
+/* Asked, put into a cache and taken out of it again, made a student with fewer ids and all layers. */
+static void check_commands(const struct shape *s)
 {
-    if (access("./clipstill", X_OK)) SKIP("./clipstill is not built");
-    static const char preprocessing[] =
-        "{\"size\": 56, \"crop_size\": 56, \"feature_extractor_type\": \"CLIPFeatureExtractor\"}";
     struct scratch at;
     struct plain p;
     double picture[64], text[64];
+    char preprocessing[120];
     scratch_make(&at);
     const char *dir = at.folder;
-    make_folder(dir, &SHAPES[0], &p);
-    scratch_text(&at, "preprocessor_config.json", preprocessing);
+    make_folder(dir, s, &p);
+    int n = snprintf(preprocessing, sizeof preprocessing,
+                     "{\"size\": %d, \"crop_size\": %d, \"feature_extractor_type\": "
+                     "\"CLIPFeatureExtractor\"}",
+                     p.image, p.image);
+    scratch_bytes(&at, "preprocessor_config.json", preprocessing, (size_t)n);
     shell("cp tests/golden/altclip-tiny/model/sentencepiece.bpe.model %s/", dir);
     expect(dir, &p, picture, text);
     shell("./clipstill embed --model %s --image " PICTURE " --text '" TEXT "' --raw --npy %s/e.npy",
@@ -352,15 +354,29 @@ TEST(m18_in_small_through_the_command_line)
     shell("mkdir %s/in && cp " PICTURE " %s/in/ && printf 'image\\tcaption\\n0.jpg\\t" TEXT
           "\\n' >%s/in/m.tsv",
           dir, dir, dir);
-    shell("./clipstill ingest %s/c %s/in/m.tsv >/dev/null 2>&1", dir, dir);
-    shell("./clipstill featurize %s/c --teacher %s --numerics f32 --store f32 >/dev/null 2>&1", dir,
+    shell("./clipstill ingest %s/c %s/in/m.tsv >/dev/null", dir, dir);
+    shell("./clipstill featurize %s/c --teacher %s --numerics f32 --store f32 >/dev/null", dir,
           dir);
-    shell("./clipstill export %s/c --set image.final --npy %s/i >/dev/null 2>&1", dir, dir);
-    shell("./clipstill export %s/c --set text.final --npy %s/t >/dev/null 2>&1", dir, dir);
+    shell("./clipstill export %s/c --set image.final --npy %s/i >/dev/null", dir, dir);
+    shell("./clipstill export %s/c --set text.final --npy %s/t >/dev/null", dir, dir);
     check_row(scratch_path(&at, "i.npy"), 0, picture, p.projection, false);
     check_row(scratch_path(&at, "t.npy"), 0, text, p.projection, false);
+    shell("./clipstill shrink %s/c --teacher %s --out %s/s >/dev/null", dir, dir, dir);
+    shell("./clipstill embed --model %s/s --image " PICTURE " --text '" TEXT
+          "' --raw --npy %s/s.npy",
+          dir, dir);
+    check_row(scratch_path(&at, "s.npy"), 0, picture, p.projection, true);
+    check_row(scratch_path(&at, "s.npy"), 1, text, p.projection, true);
     plain_free(&p);
     scratch_remove(&at);
+}
+
+/* AltCLIP-m18 in small, and another padding, as a user meets them. */
+TEST(two_teachers_through_the_command_line)
+{
+    if (access("./clipstill", X_OK)) SKIP("./clipstill is not built");
+    check_commands(&SHAPES[0]);
+    check_commands(&SHAPES[2]);
 }
 
 TEST_MAIN
