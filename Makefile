@@ -165,7 +165,7 @@ test: deps ## build and run all tests
 	@$(MAKE) --no-print-directory -j$(jobs) run-tests
 
 run-tests: clipstill $(test_bin) $(fuzz_bin) $(readers)
-	@tests/run.sh 240 $(sort $(test_bin)) $(fuzz_runs) "bash tests/layers.sh --self-test" tests/format.sh $(wildcard tests/cli_*.sh)
+	@tests/run.sh $(if $(san),1200,240) $(sort $(test_bin)) $(fuzz_runs) "bash tests/layers.sh --self-test" tests/format.sh $(wildcard tests/cli_*.sh)
 
 test-long: deps ## soaks: kill -9 at random (KILLS=200), full disks, power losses, a million records, a full AltCLIP
 	@$(MAKE) --no-print-directory -j$(jobs) clipstill build/make_altclip
