@@ -15,6 +15,7 @@
 #ifndef TESTS_BENCH_H
 #define TESTS_BENCH_H
 
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -56,28 +57,53 @@ static inline void bench_must(bool ok, const struct error *err)
     exit(1);
 }
 
-static inline char *bench_folder_path(void)
+struct bench_folder {
+    char path[80];
+    int until; /* open as long as this process lives */
+    pid_t remover;
+};
+
+static inline struct bench_folder *bench_folder_own(void)
 {
-    static char path[80];
-    return path;
+    static struct bench_folder f;
+    return &f;
 }
+
+static inline const char *bench_folder_path(void) { return bench_folder_own()->path; }
 
 static inline void bench_folder_remove(void)
 {
-    struct error err = {0};
-    if (file_remove_folder(bench_folder_path(), &err) < 0) fprintf(stderr, "%s\n", err.text);
+    close(bench_folder_own()->until);
+    waitpid(bench_folder_own()->remover, NULL, 0);
 }
 
-/* A folder under TMPDIR or /tmp that goes when the program ends. */
+/* A folder under TMPDIR or /tmp that goes when the program ends, be it by a signal: a child waits for
+ * that, and ^C in a terminal is not for it. */
 static inline const char *bench_folder(void)
 {
     struct error err = {0};
+    struct bench_folder *f = bench_folder_own();
     const char *base = getenv("TMPDIR");
-    snprintf(bench_folder_path(), 80, "%.50s/clipstill-bench-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(bench_folder_path())) error_errno(&err, "cannot make %s", bench_folder_path());
+    int ends[2];
+    snprintf(f->path, sizeof f->path, "%.50s/clipstill-bench-XXXXXX", base ? base : "/tmp");
+    if (!mkdtemp(f->path)) error_errno(&err, "cannot make %s", f->path);
     bench_must(!err.code, &err);
+    fflush(NULL);
+    f->remover = pipe2(ends, O_CLOEXEC) < 0 ? -1 : fork();
+    if (f->remover < 0) error_errno(&err, "cannot watch over %s", f->path);
+    bench_must(!err.code, &err);
+    if (f->remover == 0) {
+        char c;
+        setsid();
+        close(ends[1]);
+        while (read(ends[0], &c, 1) > 0) {}
+        if (file_remove_folder(f->path, &err) < 0) fprintf(stderr, "%s\n", err.text);
+        _exit(0);
+    }
+    close(ends[0]);
+    f->until = ends[1];
     atexit(bench_folder_remove);
-    return bench_folder_path();
+    return f->path;
 }
 
 /* A reproducible number in [-1, 1). */
