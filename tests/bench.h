@@ -154,13 +154,13 @@ static inline void bench_peer_open(struct bench_peer *p, const char *name, const
     *p = (struct bench_peer){0};
     snprintf(p->name, sizeof p->name, "%s (absent: /usr/bin/python3 does not start)", name);
     signal(SIGPIPE, SIG_IGN);
-    if (pipe(down) < 0 || pipe(up) < 0) return;
+    /* a peer that held another's pipe would keep that one from seeing its end */
+    if (pipe2(down, O_CLOEXEC) < 0 || pipe2(up, O_CLOEXEC) < 0) return;
     fflush(NULL);
     p->pid = fork();
     if (p->pid == 0) {
         dup2(down[0], 0);
         dup2(up[1], 1);
-        close(down[0]), close(down[1]), close(up[0]), close(up[1]);
         setenv("OMP_NUM_THREADS", "1", 1);
         execv(argv[0], (char *const *)argv);
         _exit(127);
