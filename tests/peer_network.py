@@ -13,12 +13,6 @@ if "MALLOC_TRIM_THRESHOLD_" not in os.environ:
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
-# OpenBLAS 0.3.21 takes a CPU newer than itself for a Prescott, at a fifth of the speed.
-with open("/proc/cpuinfo") as cpuinfo:
-    flags = cpuinfo.read()
-if "avx2" in flags:
-    os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX" if "avx512f" in flags else "Haswell")
-
 try:
     import torch
     from torch import nn
