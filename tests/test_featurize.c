@@ -15,44 +15,20 @@
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/npy.h"
+#include "tests/corpuskit.h"
 #include "tests/scratch.h"
 
 static const char teacher[] = "tests/golden/altclip-tiny/model";
-static const char set[] = "tests/golden/altclip-tiny";
-
-static void add_file(struct corpus *c, const char *path)
-{
-    struct error err = {0};
-    char *bytes;
-    size_t n;
-    struct picture pic = {0};
-    struct picture_limits limits = picture_limits_default();
-    check_must(file_read(path, 1 << 28, &bytes, &n, &err), &err);
-    check_must(picture_decode(bytes, n, &limits, true, &pic, &err), &err);
-    struct corpus_image image = {.width_px = pic.width_px,
-                                 .height_px = pic.height_px,
-                                 .format = pic.format,
-                                 .orientation = pic.orientation};
-    uint32_t number;
-    bool is_new;
-    check_must(corpus_add_image(c, &image, bytes, n, &number, &is_new, &err), &err);
-    picture_release(&pic);
-    memory_free(bytes);
-}
 
 /* The golden pictures and captions from..to. */
 static void fill(const char *cache, int from, int to)
 {
     struct error err = {0};
     struct corpus *c;
-    char path[300];
     struct json *j = json_read_file("tests/golden/altclip-tiny/tokens.json", 1 << 24, &err);
     check_must(corpus_open(&c, cache, CORPUS_WRITE, &err), &err);
     check_must(corpus_begin(c, &err), &err);
-    for (int i = from; i < to && i < 6; i++) {
-        snprintf(path, sizeof path, "%s/inputs/%d.jpg", set, i);
-        add_file(c, path);
-    }
+    for (int i = from; i < to && i < 6; i++) kit_add_golden(c, i);
     for (int i = from; i < to; i++) {
         const char *text = json_text(json_get(json_at(json_get(j, "captions"), (size_t)i), "text"),
                                      NULL);

@@ -9,10 +9,10 @@
 #include "featurize/model.h"
 #include "featurize/safetensors.h"
 #include "featurize/weightfile.h"
-#include "ingest/picture.h"
 #include "store/corpus.h"
 #include "store/file.h"
 #include "store/memory.h"
+#include "tests/corpuskit.h"
 #include "tests/scratch.h"
 
 static const char golden[] = "tests/golden/altclip-tiny/model";
@@ -110,20 +110,8 @@ static void make_corpus(const char *cache, const char *rule)
     must(corpus_begin(c, &err));
     if (rule) must(corpus_set_caption_rule(c, rule, &err));
     for (int i = 0; i < 3; i++) {
-        char path[300], *bytes, text[40];
-        size_t n;
-        struct picture pic = {0};
-        struct picture_limits limits = picture_limits_default();
-        snprintf(path, sizeof path, "tests/golden/altclip-tiny/inputs/%d.jpg", i);
-        must(file_read(path, 1 << 28, &bytes, &n, &err));
-        must(picture_decode(bytes, n, &limits, true, &pic, &err));
-        struct corpus_image image = {.width_px = pic.width_px,
-                                     .height_px = pic.height_px,
-                                     .format = pic.format,
-                                     .orientation = pic.orientation};
-        must(corpus_add_image(c, &image, bytes, n, &number, &is_new, &err));
-        picture_release(&pic);
-        memory_free(bytes);
+        char text[40];
+        kit_add_golden(c, i);
         int n_text = snprintf(text, sizeof text, "a dog, number %d", i);
         must(corpus_add_caption(c, text, (size_t)n_text, &number, &is_new, &err));
     }

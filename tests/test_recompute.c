@@ -10,11 +10,11 @@
 #include "featurize/featurize.h"
 #include "featurize/model.h"
 #include "featurize/recompute_inside.h"
-#include "ingest/picture.h"
 #include "store/corpus.h"
 #include "store/file.h"
 #include "store/memory.h"
 #include "store/transfer.h"
+#include "tests/corpuskit.h"
 #include "tests/scratch.h"
 
 static const char teacher[] = "tests/golden/altclip-tiny/model";
@@ -34,22 +34,7 @@ static void make_corpus(const char *cache)
     bool is_new;
     must(corpus_open(&c, cache, CORPUS_WRITE, &err));
     must(corpus_begin(c, &err));
-    for (int i = 0; i < N_IMAGES; i++) {
-        char path[300], *bytes;
-        size_t n;
-        struct picture pic = {0};
-        struct picture_limits limits = picture_limits_default();
-        snprintf(path, sizeof path, "tests/golden/altclip-tiny/inputs/%d.jpg", i);
-        must(file_read(path, 1 << 28, &bytes, &n, &err));
-        must(picture_decode(bytes, n, &limits, true, &pic, &err));
-        struct corpus_image image = {.width_px = pic.width_px,
-                                     .height_px = pic.height_px,
-                                     .format = pic.format,
-                                     .orientation = pic.orientation};
-        must(corpus_add_image(c, &image, bytes, n, &number, &is_new, &err));
-        picture_release(&pic);
-        memory_free(bytes);
-    }
+    for (int i = 0; i < N_IMAGES; i++) kit_add_golden(c, i);
     for (int i = 0; i < N_CAPTIONS; i++) {
         char text[60];
         int n = snprintf(text, sizeof text, "a dog, number %d of %d", i * 37 % 1000, i);

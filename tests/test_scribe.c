@@ -3,22 +3,14 @@
 
 #include <math.h>
 
-#include "store/file.h"
-#include "tests/check.h"
+#include "tests/scratch.h"
 
 enum { DIM = 8, BATCH = 5 };
 
 static struct tapsets ts;
 static struct featurize_set results[2];
 static struct effort effort;
-static char folder[40];
-
-static void must(int rc, const struct error *err)
-{
-    if (rc >= 0) return;
-    printf("Bail out! %s\n", err->text);
-    exit(1);
-}
+static struct scratch scratch;
 
 /* A scribe over two new sets. */
 static struct scribe *start_anew(void)
@@ -27,8 +19,7 @@ static struct scribe *start_anew(void)
     struct scribe *s;
     struct json *fingerprint = json_new_object(), *none = json_new_object();
     json_set_string(fingerprint, "numerics", "f32");
-    strcpy(folder, "/tmp/clipstill-scribe-XXXXXX");
-    if (!mkdtemp(folder)) abort();
+    scratch_make(&scratch);
     ts = (struct tapsets){.n = 2, .says = "f32"};
     effort = (struct effort){0};
     for (int k = 0; k < 2; k++) {
@@ -40,9 +31,9 @@ static struct scribe *start_anew(void)
         snprintf(spec.name, sizeof spec.name, "set%d", k);
         results[k] = (struct featurize_set){0};
         ts.list[k] = (struct tapset){.result = &results[k], .dim = DIM};
-        must(featureset_create(&ts.list[k].fs, folder, &spec, &err), &err);
+        check_must(featureset_create(&ts.list[k].fs, scratch.folder, &spec, &err), &err);
     }
-    must(scribe_open(&s, &ts, BATCH, &effort, &err), &err);
+    check_must(scribe_open(&s, &ts, BATCH, &effort, &err), &err);
     json_free(fingerprint);
     json_free(none);
     return s;
@@ -50,10 +41,9 @@ static struct scribe *start_anew(void)
 
 static void end(struct scribe *s)
 {
-    struct error err = {0};
     scribe_close(s);
     tapsets_close(&ts);
-    CHECK_OK(file_remove_folder(folder, &err), &err);
+    scratch_remove(&scratch);
 }
 
 static float value(int batch, int i, int k)

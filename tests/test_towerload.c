@@ -2,14 +2,14 @@
  * type of the file; what is small is copied, what is large is not; refusals. */
 #include "featurize/towerload.h"
 
-#include <unistd.h>
-
 #include "featurize/safetensors.h"
+#include "tests/scratch.h"
 #include "tests/towerkit.h"
 
 #define SET "tests/golden/altclip-tiny"
 
-static char folder[64];
+static struct scratch scratch;
+static char *const folder = scratch.folder;
 
 enum { MIXED = TENSOR_TYPES }; /* every tensor of another type than the one before */
 
@@ -155,8 +155,7 @@ TEST(mapped_weights_give_the_bits_of_copied_ones)
     } files[] = {{TENSOR_F32, 0},  {TENSOR_F32, 3}, {TENSOR_F16, 0}, {TENSOR_F16, 1},
                  {TENSOR_BF16, 2}, {TENSOR_F64, 1}, {MIXED, 0},      {MIXED, 3}};
     struct error err = {0};
-    strcpy(folder, "/tmp/clipstill-towerload-XXXXXX");
-    if (!mkdtemp(folder)) abort();
+    scratch_make(&scratch);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct weightfile *w;
         write_as(files[i].type, files[i].shift);
@@ -169,7 +168,7 @@ TEST(mapped_weights_give_the_bits_of_copied_ones)
         compare(w, true);
         weightfile_close(w);
     }
-    CHECK_OK(file_remove_folder(folder, &err), &err);
+    scratch_remove(&scratch);
 }
 
 TEST(a_mapped_tower_runs_only_once_packed_for_these_numerics)
