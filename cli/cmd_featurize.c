@@ -166,6 +166,7 @@ static int run(const struct command *self, struct error *err)
     }
     o.n_views = (uint32_t)n_views;
     o.apply_orientation = !no_orientation;
+    o.planned = pace_plan;
     int rc = featurize_parse_numerics(numerics, &o.numerics, err);
     if (rc == 0 && jitter) rc = jitter_parse(jitter, &o.plan.jitter, err);
     if (rc == 0) rc = choose_rank(&folder, err);

@@ -2,13 +2,14 @@
  * imagepass.c, a caption textpass.c, a set tapset.c. */
 #include "featurize/featurize.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "featurize/imagepass.h"
 #include "featurize/model.h"
-#include "featurize/roll.h"
 #include "featurize/strangers.h"
+#include "featurize/survey.h"
 #include "featurize/tapset.h"
 #include "featurize/textpass.h"
 #include "store/corpus.h"
@@ -108,26 +109,59 @@ static void finish_counts(struct tapsets *ts, const struct featurize_options *o,
     if (!*r->numerics) snprintf(r->numerics, sizeof r->numerics, "%.4s", ts->says);
 }
 
-/* The sets of one tower, opened or made, and worked off. check_only: opened as a dry run does, so
- * that a set of another origin is found before hours are spent on the other tower. */
-static int run_tower(const char *cache, struct corpus *c, const struct featurize_options *options,
-                     struct model *m, const struct identity *id, struct calibrator *calibrator,
-                     bool check_only, const struct report *report, struct featurize_result *r,
-                     struct error *err)
+/* What all towers of a run share. */
+struct work {
+    const char *cache;
+    struct corpus *corpus;
+    const struct featurize_options *o;
+    struct model *model;
+    const struct report *report;
+    struct featurize_result *result;
+    struct featurize_plan plan;
+    struct identity id[2]; /* of each tower that a tap asks for */
+    struct calibrator int8[2];
+    int n;
+};
+
+/* Counts what is missing, if anybody wants to know it. */
+static int look(struct work *w, struct tapsets *ts, const struct roll *roll, struct error *err)
 {
-    struct featurize_options o = *options;
+    struct survey *s = ts->is_text ? &w->plan.texts : &w->plan.pictures;
+    if (w->o->dry_run || !w->o->planned) return 0;
+    int rc = survey_take(s, ts, roll, w->o, w->model, w->report, err);
+    for (int k = 0; k < ts->n; k++)
+        ts->list[k].result->n_hits = 0; /* the pass counts them itself */
+    return rc;
+}
+
+static int pass(struct work *w, struct tapsets *ts, const struct roll *roll, struct error *err)
+{
+    struct featurize_result *r = w->result;
+    int rc = ts->is_text ? textpass_run(ts, roll, w->o, w->model, w->report, &r->texts, err)
+                         : imagepass_run(ts, roll, w->o, w->model, w->report, &r->pictures,
+                                         &r->n_skipped, err);
+    tower_unpack(ts->is_text ? w->model->text
+                             : w->model->image); /* before the next one's are made */
+    finish_counts(ts, w->o, w->model, r);
+    return rc;
+}
+
+/* The sets of tower i, opened or made, and worked off. check_only: opened as a dry run does, so that a
+ * set of another origin is found, and what is missing counted, before hours are spent on the first. */
+static int run_tower(struct work *w, int i, bool check_only, struct error *err)
+{
+    struct featurize_options o = *w->o;
+    struct roll roll = {0};
     o.dry_run |= check_only;
     struct tapsets *ts = memory_array(1, sizeof *ts, MEMORY_MAX_SMALL, err);
     if (!ts) return ERR_NOMEM;
-    struct roll roll = {0};
-    int rc = tapsets_open(ts, cache, &o, id, calibrator, r->sets + r->n_sets, err);
-    if (rc == 0) rc = roll_open(&roll, c, &o, id->is_text, err);
+    int rc = tapsets_open(ts, w->cache, &o, &w->id[i], &w->int8[i],
+                          w->result->sets + w->result->n_sets, err);
+    if (rc == 0) rc = roll_open(&roll, w->corpus, &o, ts->is_text, err);
+    if (rc == 0 && (check_only || i == 0)) rc = look(w, ts, &roll, err);
     if (rc == 0 && !check_only) {
-        rc = id->is_text
-                 ? textpass_run(ts, &roll, &o, m, report, &r->texts, err)
-                 : imagepass_run(ts, &roll, &o, m, report, &r->pictures, &r->n_skipped, err);
-        tower_unpack(id->is_text ? m->text : m->image); /* before the other tower's are made */
-        finish_counts(ts, &o, m, r);
+        if (i == 0 && w->plan.pictures.n_missing + w->plan.texts.n_missing) w->o->planned(&w->plan);
+        rc = pass(w, ts, &roll, err);
     }
     roll_release(&roll);
     tapsets_close(ts);
@@ -135,22 +169,18 @@ static int run_tower(const char *cache, struct corpus *c, const struct featurize
     return rc;
 }
 
-static int run_towers(const char *cache, struct corpus *c, const struct featurize_options *o,
-                      struct model *m, int parts, const struct report *report,
-                      struct featurize_result *r, struct error *err)
+static int run_towers(struct work *w, int parts, struct error *err)
 {
-    struct identity id[2];
-    struct calibrator int8[2];
     char *caption_rule = NULL;
-    int n = 0, rc = corpus_caption_rule(c, &caption_rule, err);
+    int rc = corpus_caption_rule(w->corpus, &caption_rule, err);
     for (int part = MODEL_IMAGE; part <= MODEL_TEXT && rc == 0; part++)
         if (parts & part)
-            rc = identity_of(&id[n++], m, o->teacher, o, part == MODEL_TEXT, caption_rule, err);
-    for (int i = 0; i < n; i++) int8[i] = (struct calibrator){c, m, &id[i], o, report, {{0}}};
-    for (int i = 1; i < n && rc == 0; i++)
-        rc = run_tower(cache, c, o, m, &id[i], &int8[i], true, report, r, err);
-    for (int i = 0; i < n && rc == 0; i++)
-        rc = run_tower(cache, c, o, m, &id[i], &int8[i], false, report, r, err);
+            rc = identity_of(&w->id[w->n++], w->model, w->o->teacher, w->o, part == MODEL_TEXT,
+                             caption_rule, err);
+    for (int i = 0; i < w->n; i++)
+        w->int8[i] = (struct calibrator){w->corpus, w->model, &w->id[i], w->o, w->report, {{0}}};
+    for (int i = 1; i < w->n && rc == 0; i++) rc = run_tower(w, i, true, err);
+    for (int i = 0; i < w->n && rc == 0; i++) rc = run_tower(w, i, false, err);
     memory_free(caption_rule);
     return rc;
 }
@@ -175,7 +205,16 @@ int featurize_run(const char *cache, const struct featurize_options *o, const st
     if (rc == 0) rc = check_model(o, m, parts, err);
     if (rc < 0) goto done;
     m->preprocess.apply_orientation &= o->apply_orientation;
-    rc = run_towers(cache, c, o, m, parts, report, result, err);
+    struct work w = {
+        .cache = cache,
+        .corpus = c,
+        .o = o,
+        .model = m,
+        .report = report,
+        .result = result,
+        .plan = {.n_views = o->n_views,
+                 .n_threads = o->n_threads > 0 ? o->n_threads : omp_get_max_threads()}};
+    rc = run_towers(&w, parts, err);
 done:
     model_free(m);
     corpus_close(c);

@@ -31,6 +31,19 @@
 
 enum featurize_numerics { FEATURIZE_AUTO, FEATURIZE_F32, FEATURIZE_BF16, FEATURIZE_INT8 };
 
+/* Of one tower, before anything is computed (featurize/survey.h). */
+struct survey {
+    uint64_t n_records, n_missing; /* pictures or captions: all, and those that lack something in some view */
+    uint64_t n_inputs;             /* that will go through the tower: pictures, of every view, or captions */
+    uint64_t stored_bytes;         /* that will be written, about */
+    double forecast_s;             /* about; 0: not known, or nothing is missing */
+};
+struct featurize_plan {
+    struct survey pictures, texts; /* n_records 0: no tap asks for that tower */
+    uint32_t n_views;
+    int n_threads;
+};
+
 struct featurize_options {
     const char *teacher;           /* a model's folder */
     const char *const *taps;       /* names; image.final and text.final by default */
@@ -58,6 +71,9 @@ struct featurize_options {
     const char *out;
     bool dry_run;                  /* count and estimate, write nothing */
     int n_threads;                 /* 0: as OpenMP has it */
+    /* called once, before anything is computed, when something is missing; not in a dry run. NULL: nobody
+     * wants to know, and nothing is foreseen */
+    void (*planned)(const struct featurize_plan *plan);
 };
 struct featurize_options featurize_defaults(void);
 /* "auto", "f32", "bf16", "int8"; ERR_USAGE for anything else. */

@@ -65,6 +65,34 @@ done:
     return rc < 0 ? rc : 0;
 }
 
+/* Nearly normal: the sum of four numbers that a generator of Knuth's gives one after the other. */
+static float bell(uint64_t *state)
+{
+    float sum = -2;
+    for (int k = 0; k < 4; k++) {
+        *state = *state * 6364136223846793005u + 1442695040888963407u;
+        sum += (float)(*state >> 40) / (float)(1 << 24);
+    }
+    return sum;
+}
+
+int forecast_made_up(struct forecast *f, const struct codec *codec, uint32_t grid,
+                     struct error *err)
+{
+    struct block_shape shape;
+    uint64_t state = 1;
+    *f = (struct forecast){0};
+    int rc = block_shape_init(&shape, codec, grid, err);
+    if (rc < 0) return rc;
+    uint64_t n = (uint64_t)shape.n_slots * codec->dim;
+    float *vectors = memory_array(n, sizeof *vectors, MEMORY_MAX_FILE, err);
+    if (!vectors) return ERR_NOMEM;
+    for (uint64_t i = 0; i < n; i++) vectors[i] = bell(&state);
+    rc = forecast_sample(f, codec, grid, vectors, (int)shape.n_slots, err);
+    memory_free(vectors);
+    return rc;
+}
+
 /* Bytes of the pages of a value. */
 static double in_pages(double bytes)
 {

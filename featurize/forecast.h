@@ -2,6 +2,7 @@
  *
  *     forecast_sample(&f, &codec, grid, vectors, n, &err);     // one block of them, coded as a set does
  *     bytes = forecast_bytes(&f, n_vectors, n_views, n_tokenizer);
+ *     forecast_made_up(&f, &codec, grid, &err);                // of vectors that nobody has seen
  *
  * No formula knows how a teacher's features compress (between 3 and 7 times at one and the same
  * bound), so they are tried: a block is coded once whole and once by half, which tells what a vector
@@ -27,6 +28,9 @@ struct forecast {
 /* Without vectors f is left empty. // vectors: (n, dim) */
 int forecast_sample(struct forecast *f, const struct codec *codec, uint32_t grid, const float *vectors,
                     int n, struct error *err) MUST_CHECK;
+/* As if from vectors of normally distributed values, which at one size and one bound take more bytes than
+ * any others: a teacher's, with some columns larger than others, take as much or less. */
+int forecast_made_up(struct forecast *f, const struct codec *codec, uint32_t grid, struct error *err) MUST_CHECK;
 /* Of n vectors in so many views. n_fixed_bytes: what the set keeps once, its tokenizer. */
 uint64_t forecast_bytes(const struct forecast *f, uint64_t n, uint32_t n_views, uint64_t n_fixed_bytes);
 

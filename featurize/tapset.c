@@ -362,6 +362,14 @@ done:
     return rc;
 }
 
+int tapset_presume(struct tapset *t, struct error *err)
+{
+    struct codec codec;
+    uint32_t grid = t->tap.kind == TAP_GRID ? (uint32_t)t->tap.grid : 0;
+    int rc = codec_init(&codec, t->storage, (uint32_t)t->dim, t->epsilon, err);
+    return rc < 0 ? rc : forecast_made_up(&t->forecast, &codec, grid, err);
+}
+
 uint64_t tapset_estimate(const struct tapset *t, uint64_t n, uint32_t n_views,
                          uint64_t n_fixed_bytes)
 {
@@ -372,5 +380,5 @@ uint64_t tapset_estimate(const struct tapset *t, uint64_t n, uint32_t n_views,
         return (uint64_t)((double)stored / (double)as_f32 * (double)n * (double)t->dim * 4);
     /* without a sample, of what cannot be seen: as f32, with norms and key checks */
     if (!t->forecast.n_slots) return n * ((uint64_t)t->dim * 4 + 12);
-    return forecast_bytes(&t->forecast, n, n_views, model_of(t) ? 0 : n_fixed_bytes);
+    return forecast_bytes(&t->forecast, n, n_views, t->result->is_new ? n_fixed_bytes : 0);
 }

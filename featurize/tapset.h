@@ -53,6 +53,8 @@ int tapsets_missing(struct tapsets *ts, uint32_t view, int n, const uint32_t *nu
 int tapset_put(struct tapsets *ts, int k, uint32_t view, int n, const uint32_t *numbers,
                const uint8_t (*keys)[DIGEST_BYTES], const uint64_t *missing, float *vectors,
                struct error *err) MUST_CHECK;
+/* Before anything is computed: what tapset_estimate says of a new set rests on made-up vectors. */
+int tapset_presume(struct tapset *t, struct error *err) MUST_CHECK;
 /* Bytes that n vectors in so many views will take on disk: as those that are there, or as the
  * sample. n_fixed_bytes: of a tokenizer, for a new set. */
 uint64_t tapset_estimate(const struct tapset *t, uint64_t n, uint32_t n_views, uint64_t n_fixed_bytes);

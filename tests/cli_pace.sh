@@ -18,6 +18,7 @@ inputs=$(value inputs) computed=$(value computed)
 result "$(awk -v t="$one" -v p="$prepare" -v c="$compute" 'BEGIN { print !(t > 0 && t >= 0.999 * (p + c)) }')" "all take at least what the first batch took" "$one: $prepare + $compute of $inputs, $computed"
 
 succeed "a run" clip featurize "$c" "${feat[@]}" --views 2 --progress json
+holds "it begins with what it is about to do" grep -qE '^\{"plan":\{"pictures":\{"records":216,"missing":216,"inputs":432,"bytes":[1-9][0-9]+(,"forecast_seconds":[0-9.]+)?\},"captions":\{"records":1435,"missing":1435,"inputs":1435,.*\}\}\}$' <(head -n 1 "$tmp/err")
 grep -qE '"progress":"featurize images","done":[1-9][0-9]*,.*"per_second":[0-9.]+,"gflops":[0-9.]+\}' "$tmp/err"
 result $? "its progress has a rate and GFLOP/s" "$(cat "$tmp/err")"
 stdout_has "the end names what limits" '^pictures: [1-9][0-9]* in [0-9.]+ s, [0-9.]+/s, [0-9]+ GFLOP/s in the forward pass; time: reading and decoding [0-9]+%, forward pass [0-9]+%, waiting for writing [0-9]+%; limited by (reading and decoding|forward pass|writing)$'
@@ -35,6 +36,18 @@ else
     run env FAULT_PATH="$tmp/slow/features" FAULT_CALL=sync FAULT_DELAY=1000 LD_PRELOAD="$tmp/faultio.so" ./clipstill featurize "$tmp/slow" --teacher $teacher --numerics f32 --views 2 --taps image.final
     stdout_has "a slow disk limits them" '^pictures: 20 in .*, waiting for writing ([6-9][0-9]|100)%; limited by writing$'
 fi
+
+# in words, with bytes near to what is then written, and a time where the run is long enough to be worth a probe
+cp -r "$c/corpus" "$tmp/corpus"; mkdir "$tmp/plan"; mv "$tmp/corpus" "$tmp/plan/"
+succeed "another run" clip featurize "$tmp/plan" "${feat[@]}" --views 4
+words='^featurize: 216 of 216 pictures in 4 views and 1435 of 1435 captions to compute; about ([0-9.]+) MB( and [0-9.]+ (s|minutes|hours) on [0-9]+ threads?)?$'
+result $(($(wc -l <"$tmp/err") != 1)) "says one line" "$(cat "$tmp/err")"
+said=$(sed -nE "s/$words/\1/p" "$tmp/err") written=$(awk '/ vectors computed/ { for (i = 2; i < NF; i++) if ($(i + 1) ~ /^MB/) sum += $i } END { print sum }' "$tmp/out")
+result "$(awk -v a="${said:-0}" -v b="$written" 'BEGIN { print !(b > 0 && a >= 0.8 * b && a <= 1.5 * b) }')" "its bytes are about those that are written" "$(cat "$tmp/err" "$tmp/out")"
+for how in "--quiet" "--progress none"; do
+    rm -rf "$tmp/plan/features"
+    expect "nothing with $how" 0 "" clip featurize "$tmp/plan" "${feat[@]}" $how
+done
 
 expect "nothing to do" 0 "" clip featurize "$c" "${feat[@]}" --views 2
 holds "says no pace" bash -c "! grep -E 'limited by' '$tmp/out'"

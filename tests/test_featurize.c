@@ -1,7 +1,7 @@
 /* The featurise stage end to end on the golden teacher: right vectors, resume, kill -9, threads,
  * and refusals by name.
  *
- * covers: imagepass textpass tapset roll featureset_numerics
+ * covers: imagepass textpass tapset roll survey featureset_numerics
  */
 #include <omp.h>
 #include <signal.h>
@@ -587,6 +587,50 @@ TEST(a_dry_run_writes_nothing)
     CHECK_OK(run(cache, &o, &r, &err), &err);
     CHECK_EQ(r.n_hits, 3 * 2 * 3 + 3 * 2);
     CHECK_EQ(r.n_computed, 2 * 2 * 3 + 2 * 2);
+    featurize_result_release(&r);
+}
+
+static struct featurize_plan plan;
+static int n_plans;
+
+static void note_plan(const struct featurize_plan *p)
+{
+    plan = *p;
+    n_plans++;
+}
+
+TEST(what_is_missing_is_told_before_anything_is_computed)
+{
+    struct error err = {0};
+    struct featurize_options o = many_options(2);
+    struct featurize_result r;
+    const char *cache = in_folder("planned");
+    fill(cache, 0, 3);
+    o.planned = note_plan;
+    CHECK_OK(run(cache, &o, &r, &err), &err);
+    CHECK_EQ(n_plans, 1);
+    CHECK_EQ(plan.pictures.n_records, 3);
+    CHECK_EQ(plan.pictures.n_missing, 3);
+    CHECK_EQ(plan.pictures.n_inputs, 6);
+    CHECK_EQ(plan.texts.n_missing, 3);
+    CHECK_EQ(plan.n_views, 2);
+    CHECK(plan.pictures.stored_bytes > 0 && plan.texts.stored_bytes > 0);
+    CHECK(plan.pictures.forecast_s == 0); /* over before it could be foreseen */
+    CHECK_EQ(r.n_hits, 0);
+    featurize_result_release(&r);
+    fill(cache, 3, 5);
+    o.n_views = 3;
+    CHECK_OK(run(cache, &o, &r, &err), &err);
+    CHECK_EQ(n_plans, 2);
+    CHECK_EQ(plan.pictures.n_records, 5);
+    CHECK_EQ(plan.pictures.n_missing, 5); /* the third view of the old ones, too */
+    CHECK_EQ(plan.pictures.n_inputs, 3 * 1 + 2 * 3);
+    CHECK_EQ(plan.texts.n_records, 5);
+    CHECK_EQ(plan.texts.n_missing, 2);
+    CHECK_EQ(r.n_hits, 3 * 2 * 3 + 3 * 2); /* counted once */
+    featurize_result_release(&r);
+    CHECK_OK(run(cache, &o, &r, &err), &err);
+    CHECK_EQ(n_plans, 2); /* nothing is missing, nothing is said */
     featurize_result_release(&r);
 }
 
