@@ -7,18 +7,21 @@
 set -u
 export LC_ALL=C
 
-rank() { case $1 in store) echo 0 ;; ingest) echo 1 ;; featurize) echo 2 ;; train) echo 3 ;; cli) echo 4 ;; esac; }
+# the two rules about #include, over all files of the rooms at once
+includes() {
+    awk '
+        BEGIN { split("store ingest featurize train cli", rooms, " "); for (i in rooms) rank[rooms[i]] = i }
+        /^#include "[^\/]*"/ { print "layers: " FILENAME ": include from the root, not " FNR ":" $0 }
+        /^#include "(store|ingest|featurize|train|cli)\// {
+            split($0, word, "[\"/]"); from = FILENAME; sub("/.*", "", from)
+            if (rank[word[2]] > rank[from]) print "layers: " FILENAME " includes rightwards, from " from " to " word[2]
+        }' "$@"
+}
 
 check() {
     cd "$1" || exit 2
-    local bad=0 f to
-    while read -r f; do
-        while read -r to; do
-            [ "$(rank "$to")" -le "$(rank "${f%%/*}")" ] && continue
-            echo "layers: $f includes rightwards, from ${f%%/*} to $to"; bad=1
-        done < <(sed -nE 's|^#include "(store\|ingest\|featurize\|train\|cli)/.*|\1|p' "$f")
-        grep -nE '^#include "[^/]*"' "$f" | sed "s|^|layers: $f: include from the root, not |" | grep . && bad=1
-    done < <(ls {store,ingest,featurize,train,cli}/*.[ch] {store,ingest,featurize,train,cli}/*.cc 2>/dev/null)
+    local bad=0 f
+    includes $(ls {store,ingest,featurize,train,cli}/*.[ch] {store,ingest,featurize,train,cli}/*.cc 2>/dev/null) | grep . && bad=1
     # third-party headers: one .c each (LMDB: the files of kv, by their kv_inside.h; oneDNN: the private onednn.h; ICU: captions, the two kinds of Han characters, words of tokenizers)
     local spec
     for spec in lmdb.h:1 zstd.h:1 jpeglib.h:1 webp/decode.h:1 zlib.h:1 archive.h:1 jansson.h:1 libxml/:1 cld2/:1 openssl/:1 sentencepiece_processor:1 sentencepiece_trainer:1 unicode/:3 dnnl.h:1 mpi.h:1; do
@@ -39,8 +42,9 @@ check() {
         [[ $stem == cmd_* ]] && grep -qw -- "${stem#cmd_}" tests/cli_*.sh && continue
         echo "layers: $f has no test: neither tests/test_$stem.c nor a test that says \"covers: $stem\""; bad=1
     done
+    local stems; stems=" $(ls {store,ingest,featurize,train,cli}/*.c {store,ingest,featurize,train,cli}/*.cc 2>/dev/null | sed -E 's|.*/||; s|\..*||' | tr '\n' ' ')"
     for stem in $covered; do
-        [ -n "$(find store ingest featurize train cli -name "$stem.c" -o -name "$stem.cc")" ] || { echo "layers: a test covers $stem, which is no file of any room"; bad=1; }
+        [[ $stems == *" $stem "* ]] || { echo "layers: a test covers $stem, which is no file of any room"; bad=1; }
         [ ! -e "tests/test_$stem.c" ] || { echo "layers: a test covers $stem, which has its own tests/test_$stem.c"; bad=1; }
     done
     local stray; stray=$(ls | grep -vxE 'Makefile|README.md|LICENSE|ingest|featurize|store|train|cli|tests|samples|build|clipstill|demo')
@@ -54,13 +58,15 @@ self_test() {
     local missed=0
     tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
     plant() { # NAME FILE TEXT [SECOND-FILE]
-        rm -rf "$tmp/t"; mkdir "$tmp/t"; cp -r store ingest featurize train cli tests Makefile README.md LICENSE "$tmp/t/" 2>/dev/null
+        rm -rf "$tmp/t"; mkdir "$tmp/t"; cp -r store ingest featurize train cli Makefile README.md LICENSE "$tmp/t/"
+        mkdir "$tmp/t/tests"; cp tests/*.[ch] tests/*.sh "$tmp/t/tests/"
         printf '%s\n' "$3" >>"$tmp/t/$2"
         [ $# -lt 4 ] || printf '%s\n' "$3" >>"$tmp/t/$4"
         if (check "$tmp/t" >/dev/null); then echo "not ok - layers: a planted violation is not seen: $1"; missed=1
         else echo "ok - layers: sees $1"; fi
     }
     plant "an include to the right" store/error.c '#include "train/loss.h"'
+    plant "an include without its room" store/error.c '#include "error.h"'
     plant "a library in a second file" store/error.c '#include <lmdb.h>' store/memory.c
     plant "LMDB behind another's back" store/corpus.c '#include "store/kv_inside.h"'
     plant "a stem that stands twice" train/error.c '/* twice */'
