@@ -6,11 +6,11 @@
  *                               {.work = 20, .peer = &pillow, .ask = "run", .goal = ">= 2"}};
  *     bench_table("decode", "pictures/s", e, 2, 5);     // entry 0 against each of the others
  *
- * A Python peer is a process that lives as long as its benchmark: it says "ready VERSION" or
- * "absent: REASON" once, then answers each line with a line: the seconds that the asked round took, or a
- * word. So starting Python and its libraries never counts. Everything uses one thread. Seconds are
- * the processor's (both sides), so that neighbours on the machine disturb less; where a disk is
- * waited for they are the clock's.
+ * A peer is a process, in Python (a script *.py) or node (*.js), that lives as long as its benchmark:
+ * it says "ready VERSION" or "absent: REASON" once, then answers each line with a line: the seconds
+ * that the asked round took, or a word. So starting it and its libraries never counts. Everything
+ * uses one thread. Seconds are the processor's (both sides), so that neighbours on the machine
+ * disturb less; where a disk is waited for they are the clock's.
  */
 #ifndef TESTS_BENCH_H
 #define TESTS_BENCH_H
@@ -149,10 +149,12 @@ static inline void bench_peer_open(struct bench_peer *p, const char *name, const
                                    const char *const *args)
 {
     int down[2], up[2];
-    const char *argv[BENCH_MAX_ARGS + 3] = {"/usr/bin/python3", script};
+    size_t length = strlen(script);
+    bool node = length > 3 && !strcmp(script + length - 3, ".js");
+    const char *argv[BENCH_MAX_ARGS + 3] = {node ? "node" : "/usr/bin/python3", script};
     for (int i = 0; args && args[i] && i < BENCH_MAX_ARGS; i++) argv[i + 2] = args[i];
     *p = (struct bench_peer){0};
-    snprintf(p->name, sizeof p->name, "%s (absent: /usr/bin/python3 does not start)", name);
+    snprintf(p->name, sizeof p->name, "%s (absent: %s does not start)", name, argv[0]);
     signal(SIGPIPE, SIG_IGN);
     /* a peer that held another's pipe would keep that one from seeing its end */
     if (pipe2(down, O_CLOEXEC) < 0 || pipe2(up, O_CLOEXEC) < 0) return;
@@ -162,7 +164,7 @@ static inline void bench_peer_open(struct bench_peer *p, const char *name, const
         dup2(down[0], 0);
         dup2(up[1], 1);
         setenv("OMP_NUM_THREADS", "1", 1);
-        execv(argv[0], (char *const *)argv);
+        execvp(argv[0], (char *const *)argv);
         _exit(127);
     }
     close(down[0]), close(up[1]);
