@@ -205,9 +205,11 @@ static void check_tower(const char *folder, const struct shape *s, struct plain 
              (int)(s - SHAPES), p->family);
     CHECK_OK(tower_pack(t, NUMERICS_F32, &err), &err);
     check(t, &in, NUMERICS_F32, 3e-5, 0.999999999);
-    CHECK_OK(tower_pack(t, NUMERICS_BF16, &err), &err);
-    check(t, &in, NUMERICS_BF16, 0.1, 0.999);
-    if (gemm_int8_is_exact()) {
+    if (!s->absent) { /* those with defaults are large, and about the defaults */
+        CHECK_OK(tower_pack(t, NUMERICS_BF16, &err), &err);
+        check(t, &in, NUMERICS_BF16, 0.1, 0.999);
+    }
+    if (!s->absent && gemm_int8_is_exact()) {
         calibrate(t, &in);
         check(t, &in, NUMERICS_INT8, 0.3, 0.99);
     }
