@@ -95,6 +95,7 @@ static inline const char *bench_folder(void)
     if (f->remover == 0) {
         char c;
         setsid();
+        signal(SIGTERM, SIG_IGN); /* pkill bench_x sends it to both */
         close(ends[1]);
         while (read(ends[0], &c, 1) > 0) {}
         if (file_remove_folder(f->path, &err) < 0) fprintf(stderr, "%s\n", err.text);
