@@ -128,7 +128,11 @@ static int look(struct work *w, struct tapsets *ts, const struct roll *roll, str
 {
     struct survey *s = ts->is_text ? &w->plan.texts : &w->plan.pictures;
     if (w->o->dry_run || !w->o->planned) return 0;
-    int rc = survey_take(s, ts, roll, w->o, w->model, w->report, err);
+    int rc = survey_take(s, ts, roll, w->o, w->model, err);
+    /* refused before it is announced, as it would be afterwards */
+    struct tower *t = ts->is_text ? w->model->text : w->model->image;
+    if (rc == 0 && s->n_missing && ts->numerics == NUMERICS_INT8 && !t->calibration)
+        rc = tower_pack(t, NUMERICS_INT8, err);
     for (int k = 0; k < ts->n; k++)
         ts->list[k].result->n_hits = 0; /* the pass counts them itself */
     return rc;

@@ -61,13 +61,10 @@ static int count_stretch(struct walk *w, int n, struct error *err)
     return 0;
 }
 
-static int count(struct walk *w, const struct report *report, struct error *err)
+static int count(struct walk *w, struct error *err)
 {
     for (uint32_t first = 0; first < w->roll->n; first += STRETCH) {
         uint32_t end = w->roll->n - first < STRETCH ? w->roll->n : first + STRETCH;
-        if (report_stopped(report))
-            return error_set(err, ERR_STOPPED,
-                             "stopped before anything was computed; the same command goes on");
         int n = roll_list(w->roll, first, end, w->number, w->key, err);
         if (n < 0) return n;
         int rc = count_stretch(w, n, err);
@@ -191,8 +188,7 @@ static int foresee(struct walk *w, struct error *err)
 }
 
 int survey_take(struct survey *s, struct tapsets *ts, const struct roll *roll,
-                const struct featurize_options *o, const struct model *m,
-                const struct report *report, struct error *err)
+                const struct featurize_options *o, const struct model *m, struct error *err)
 {
     *s = (struct survey){0};
     struct walk *w = memory_array(1, sizeof *w, MEMORY_MAX_SMALL, err);
@@ -204,7 +200,7 @@ int survey_take(struct survey *s, struct tapsets *ts, const struct roll *roll,
     w->survey = s;
     w->n_views = ts->is_text ? 1 : o->n_views;
     w->stride = 1;
-    int rc = count(w, report, err);
+    int rc = count(w, err);
     if (rc == 0 && s->n_missing && o->planned) rc = count_bytes(w, err);
     if (rc == 0 && s->n_missing && o->planned) rc = foresee(w, err);
     memory_free(w);
