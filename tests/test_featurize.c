@@ -604,7 +604,7 @@ TEST(what_is_missing_is_told_before_anything_is_computed)
     struct error err = {0};
     struct featurize_options o = many_options(2);
     struct featurize_result r;
-    const char *cache = in_folder("planned");
+    const char *cache = scratch_here("planned");
     fill(cache, 0, 3);
     o.planned = note_plan;
     CHECK_OK(run(cache, &o, &r, &err), &err);
