@@ -35,6 +35,11 @@ static bool next_block(const struct block_weight *w, int64_t n, struct walk *b)
     return true;
 }
 
+int64_t block_count(const struct block_weight *w, int64_t n)
+{
+    return (n + w->rows - 1) / w->rows;
+}
+
 static dnnl_status_t ask_layout(struct onednn *o, int64_t n, int64_t k, dnnl_memory_desc_t *out)
 {
     struct onednn_matmul tile;
@@ -169,7 +174,9 @@ int block_linear(struct onednn *o, struct tiles *tiles, const struct block_weigh
         if (!wide) goto done;
     }
     rc = 0;
-    for (struct walk b = {0}; rc == 0 && next_block(w, l->n, &b);) {
+    int64_t i = 0, end = l->end_block ? l->end_block : block_count(w, l->n);
+    for (struct walk b = {0}; rc == 0 && i < end && next_block(w, l->n, &b); i++) {
+        if (i < l->first_block) continue;
         weights = w->half ? wide : (const float *)w->data + b.at;
         if (w->half) vec_from_bf16(b.values, (const uint16_t *)w->data + b.at, wide);
         rc = run_block(o, tiles, l, &b, weights, m, rows, y, err);

@@ -37,8 +37,9 @@ int block_reserve(struct onednn *o, int64_t n, int64_t k, bool half,
 int block_fill(struct onednn *o, int64_t n, int64_t k, const float *w, struct block_weight *out,
                struct error *err) MUST_CHECK;
 void block_release(struct block_weight *w);
+int64_t block_count(const struct block_weight *w, int64_t n);
 
-/* As tiles_run. w NULL: the layer's own weights, in one block. */
+/* As tiles_run, for the blocks that l asks for. w NULL: the layer's own weights, in one block. */
 int block_linear(struct onednn *o, struct tiles *tiles, const struct block_weight *w,
                  const struct gemm_layer *l, int64_t m, struct rows x, struct rows y,
                  struct error *err) MUST_CHECK;

@@ -77,6 +77,25 @@ static int linear_int8(struct gemm *g, const struct gemm_layer *l, int64_t m, st
     return rc;
 }
 
+static bool is_packed(const struct gemm_layer *l)
+{
+    const struct packed *p = l->packed;
+    return p && p->numerics == l->numerics && l->weight >= 0 && l->weight < p->n;
+}
+
+static const struct block_weight *blocks_of(const struct gemm_layer *l)
+{
+    if (!is_packed(l) || !l->packed->blocks) return NULL;
+    const struct block_weight *w = &l->packed->blocks[l->weight];
+    return w->data ? w : NULL;
+}
+
+int64_t gemm_blocks(const struct gemm_layer *l)
+{
+    const struct block_weight *w = blocks_of(l);
+    return w ? block_count(w, l->n) : 1;
+}
+
 static int weights_missing(struct error *err)
 {
     return error_set(err, ERR_USAGE,
@@ -119,14 +138,12 @@ int gemm_linear(struct gemm *g, const struct gemm_layer *l, int64_t m, struct ro
     if (l->numerics == NUMERICS_INT8) return linear_int8(g, l, m, x, y, err);
     const struct packed *p = l->packed;
     if (p && p->observed) observed_add(p->observed, l->weight, m, l->k, x.x);
-    bool has = p && p->numerics == l->numerics && l->weight >= 0 && l->weight < p->n;
-    const struct block_weight *block = has && p->blocks ? &p->blocks[l->weight] : NULL;
-    const struct packed_weight *whole = has && p->weights ? &p->weights[l->weight] : NULL;
+    const struct packed_weight *whole = is_packed(l) && p->weights ? &p->weights[l->weight] : NULL;
     int threads = onednn_enter(), rc;
     if (l->numerics == NUMERICS_BF16 && gemm_bf16_is_fast())
         rc = linear_bf16(g, l, whole && whole->data ? whole : NULL, m, x, y, err);
     else
-        rc = linear_f32(g, l, block && block->data ? block : NULL, m, x, y, err);
+        rc = linear_f32(g, l, blocks_of(l), m, x, y, err);
     onednn_leave(threads);
     return rc;
 }

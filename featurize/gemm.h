@@ -39,6 +39,8 @@ struct calibration;
 struct packed *packed_new_int8(const struct params *p, const struct calibration *c,
                                struct error *err) MUST_CHECK;
 void packed_free(struct packed *k);
+/* Whether its layers have gemm_blocks; false of NULL. */
+bool packed_has_blocks(const struct packed *k);
 /* From now on gemm_linear shows the inputs of each layer to `o` (borrowed; NULL: no more). */
 struct observed;
 void packed_observe(struct packed *k, struct observed *o);
@@ -59,7 +61,12 @@ struct gemm_layer {
     const float *b;              // [n]; NULL: none
     enum act act;
     bool add; /* y += ...; only where y is f32 */
+    int64_t first_block, end_block; /* of gemm_blocks: the columns of y to compute; 0, 0: all */
 };
+
+/* Blocks of columns of y that are computed apart, by as many threads, with the same bits: 1 where W
+ * is not kept in blocks. */
+int64_t gemm_blocks(const struct gemm_layer *l);
 
 /* y = act(x W^T + b), or y += that. bf16 rows, of x or of y, are for NUMERICS_BF16 alone: x is read
  * as it would be rounded, y is rounded once. A row's result depends on nothing but that row. */

@@ -26,6 +26,7 @@ static bool layer_of(struct exec *e, const struct value *x, int weight, int bias
 
 struct linear_job {
     const struct gemm_layer *layer;
+    int64_t m;
     struct rows x, y;
 };
 
@@ -43,10 +44,32 @@ static int linear_part(void *ctx, struct gemm *g, int thread, int64_t first, int
                        skip(j->y, first * j->layer->n), err);
 }
 
+/* Blocks of columns instead: each thread reads its own weights alone. */
+static int block_part(void *ctx, struct gemm *g, int thread, int64_t first, int64_t end,
+                      struct error *err)
+{
+    const struct linear_job *j = ctx;
+    struct gemm_layer part = *j->layer;
+    (void)thread;
+    part.first_block = first;
+    part.end_block = end;
+    return gemm_linear(g, &part, j->m, j->x, j->y, err);
+}
+
+/* How busy n units of work keep a team, at most 1. */
+static double busy(int64_t n, int64_t n_team)
+{
+    return (double)n / (double)(n_team * ((n + n_team - 1) / n_team));
+}
+
 static int run_layer(struct exec *e, const struct gemm_layer *l, int64_t m, struct rows x,
                      struct rows y)
 {
-    struct linear_job job = {l, x, y};
+    struct linear_job job = {l, m, x, y};
+    int64_t n_blocks = gemm_blocks(l);
+    if (n_blocks > 1 && m > 0 &&
+        busy(n_blocks, e->n_team) >= busy((m + ROWS_STEP - 1) / ROWS_STEP, e->n_team))
+        return exec_split(e, n_blocks, 1, block_part, &job);
     return exec_split(e, m, ROWS_STEP, linear_part, &job);
 }
 

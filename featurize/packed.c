@@ -194,6 +194,11 @@ void packed_observe(struct packed *k, struct observed *o)
     k->observed = o;
 }
 
+bool packed_has_blocks(const struct packed *k)
+{
+    return k && k->blocks && !k->int8;
+}
+
 void packed_free(struct packed *k)
 {
     if (!k) return;

@@ -1,11 +1,12 @@
-/* Micro-batches over threads, and threads over the last micro-batches; see runner.h. Everything a thread needs (exec, scratch in its arena)
- * is made before the parallel region; a thread that fails keeps its first error and lets the
- * remaining micro-batches of its own be skipped. */
+/* Micro-batches over threads, and threads over the last micro-batches; see runner.h. Everything a
+ * thread needs (exec, scratch in its arena) is made before the parallel region; a thread that fails
+ * keeps its first error and lets the remaining micro-batches of its own be skipped. */
 #include "featurize/runner.h"
 
 #include <omp.h>
 #include <string.h>
 
+#include "featurize/gemm.h"
 #include "store/memory.h"
 
 struct worker {
@@ -120,15 +121,17 @@ static int64_t weight_of(const struct job *job, int first, int end)
 
 /* Cuts what is left over, fewer micro-batches than workers, anew: into one of about the same weight
  * for each. Returns how many micro-batches are to be shared out; the rest, inputs fewer than
- * workers, is for run_together: pictures, and long texts. Short ones gain nothing by that: threads
- * meet ten times a block, and few rows wait for the weights to come from memory. */
+ * workers, is for run_together: pictures, long texts, and any where threads can share a layer's
+ * weights. Where they share rows a short text gains nothing: few rows wait for the weights to come
+ * from memory, to each thread. */
 static int share_out(struct runner *r, const struct job *job)
 {
     int rest = r->n_micro % r->n_workers, keep = r->n_micro - rest;
     int first = r->first[keep], end = r->first[r->n_micro], n = end - first;
     int64_t weight = weight_of(job, first, end);
-    bool is_long = !job->offsets || weight >= (int64_t)n * RUNNER_TOKENS / 2;
-    if (rest == 0 || (n < r->n_workers && is_long)) return keep;
+    bool is_worth_it = packed_has_blocks(r->tower->packed) || !job->offsets ||
+                       weight >= (int64_t)n * RUNNER_TOKENS / 2;
+    if (rest == 0 || (n < r->n_workers && is_worth_it)) return keep;
     int parts = n < r->n_workers ? n : r->n_workers, at = first;
     for (int i = 1; i <= parts; i++) {
         at++;

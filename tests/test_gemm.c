@@ -64,15 +64,13 @@ static void layer_init(struct layer *l, int64_t n, int64_t k)
 static int linear(struct gemm *g, enum numerics numerics, const struct packed *packed,
                   const struct layer *l, int64_t m, const float *x, float *y, struct error *err)
 {
-    struct gemm_layer layer = {numerics,
-                               packed,
-                               l->weight,
-                               l->n,
-                               l->k,
-                               params_at(&l->p, l->weight),
-                               params_at(&l->p, l->bias),
-                               ACT_NONE,
-                               false};
+    struct gemm_layer layer = {.numerics = numerics,
+                               .packed = packed,
+                               .weight = l->weight,
+                               .n = l->n,
+                               .k = l->k,
+                               .w = params_at(&l->p, l->weight),
+                               .b = params_at(&l->p, l->bias)};
     return gemm_linear(g, &layer, m, (struct rows){.x = (float *)x}, (struct rows){.x = y}, err);
 }
 

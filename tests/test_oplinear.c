@@ -193,6 +193,47 @@ TEST(attention_of_bf16_operands)
     params_release(&p);
 }
 
+/* 600 rows of W are three blocks of unequal size, which two and three threads cannot share evenly. */
+TEST(a_team_shares_blocks_or_rows_without_a_change)
+{
+    enum { MOST = 40, K = 900, N = 600, TEAM = 3 };
+    w = add("w.weight", 2, (int64_t[]){N, K});
+    b = add("w.bias", 1, (int64_t[]){N});
+    if (params_allocate(&p, &err) < 0) abort();
+    for (size_t i = 0; i < p.n_floats; i++) p.w[i] = uniform();
+    for (enum numerics numerics = NUMERICS_F32; numerics <= NUMERICS_BF16; numerics++) {
+        struct packed *packed = packed_new(&p, numerics, &err);
+        struct gemm_layer l = {.numerics = numerics, .packed = packed, .weight = w, .n = N, .k = K};
+        CHECK(packed);
+        if (numerics == NUMERICS_F32) CHECK_EQ(gemm_blocks(&l), 3);
+        struct exec *team[TEAM];
+        for (int i = 0; i < TEAM; i++) {
+            team[i] = exec_of(EXEC_INFER, numerics);
+            exec_bind(team[i], &p, packed);
+        }
+        for (int rows = 1; rows <= MOST; rows += 13) {
+            struct exec *e = team[0];
+            struct value *x = random_value(e, rows, K), *base = random_value(e, rows, N), *want,
+                         *sum[TEAM];
+            for (int n = 1; n <= TEAM; n++) {
+                exec_lend(e, team, n);
+                struct value *y = op_linear(e, x, w, b);
+                if (n == 1) want = y;
+                CHECK(same(y, want));
+                sum[n - 1] = exec_value(e, rows, N);
+                memcpy(sum[n - 1]->x, base->x, (size_t)rows * N * sizeof *base->x);
+                op_linear_add(e, x, w, -1, sum[n - 1]);
+                CHECK(same(sum[n - 1], sum[0]) && !same(sum[n - 1], base));
+            }
+            exec_lend(e, team, 0);
+            exec_reset(e);
+        }
+        for (int i = 0; i < TEAM; i++) end(team[i]);
+        packed_free(packed);
+    }
+    params_release(&p);
+}
+
 TEST(misfits_are_refused)
 {
     begin();
