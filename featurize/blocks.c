@@ -7,37 +7,30 @@
 #include "featurize/vecmath.h"
 #include "store/memory.h"
 
-#define BLOCK_BYTES ((int64_t)1 << 20) /* of f32: half of a common L2 */
-#define BLOCK_STEP  64                 /* rows of W in which oneDNN cuts its f32 layouts */
+#define BLOCK_BYTES ((int64_t)1 << 20) /* half of a common L2 */
+#define BLOCK_STEP  64                 /* rows of W in which oneDNN cuts its layouts */
 
-static int64_t rows_of_block(int64_t n, int64_t k)
+int64_t block_rows(int64_t n, int64_t k, size_t size)
 {
-    int64_t rows = BLOCK_BYTES / (int64_t)sizeof(float) / k / BLOCK_STEP * BLOCK_STEP;
+    int64_t rows = BLOCK_BYTES / (int64_t)size / k / BLOCK_STEP * BLOCK_STEP;
     if (rows < BLOCK_STEP) rows = BLOCK_STEP;
     return rows < n ? rows : n;
 }
 
-/* A walk over the blocks of a weight. */
-struct walk {
-    int64_t first, rows; /* rows of W */
-    const dnnl_memory_desc_t *layout;
-    size_t at, values; /* where it lies in data, and its values, padding included */
-};
-
-static bool next_block(const struct block_weight *w, int64_t n, struct walk *b)
+int64_t block_count(const struct block_layout *l, int64_t n)
 {
-    b->first += b->rows;
-    b->at += b->values;
-    if (b->first >= n) return false;
-    b->rows = n - b->first < w->rows ? n - b->first : w->rows;
-    b->layout = b->rows == w->rows ? &w->block : &w->last;
-    b->values = dnnl_memory_desc_get_size(b->layout) / sizeof(float);
-    return true;
+    return (n + l->rows - 1) / l->rows;
 }
 
-int64_t block_count(const struct block_weight *w, int64_t n)
+bool block_next(const struct block_layout *l, int64_t n, struct block_walk *b)
 {
-    return (n + w->rows - 1) / w->rows;
+    b->first += b->rows;
+    b->at += b->size;
+    if (b->first >= n) return false;
+    b->rows = n - b->first < l->rows ? n - b->first : l->rows;
+    b->layout = b->rows == l->rows ? &l->block : &l->last;
+    b->size = dnnl_memory_desc_get_size(b->layout);
+    return true;
 }
 
 static dnnl_status_t ask_layout(struct onednn *o, int64_t n, int64_t k, dnnl_memory_desc_t *out)
@@ -52,21 +45,22 @@ static dnnl_status_t ask_layout(struct onednn *o, int64_t n, int64_t k, dnnl_mem
 int block_reserve(struct onednn *o, int64_t n, int64_t k, bool half,
                   const struct block_weight *like, struct block_weight *out, struct error *err)
 {
-    *out = (struct block_weight){.rows = rows_of_block(n, k), .half = half};
-    int64_t rest = n % out->rows;
+    *out = (struct block_weight){.half = half};
+    struct block_layout *l = &out->layout;
     dnnl_status_t status = dnnl_success;
     if (like) {
-        out->block = like->block;
-        out->last = like->last;
+        *l = like->layout;
     } else {
-        status = ask_layout(o, out->rows, k, &out->block);
-        if (!status && rest) status = ask_layout(o, rest, k, &out->last);
+        l->rows = block_rows(n, k, sizeof(float));
+        status = ask_layout(o, l->rows, k, &l->block);
+        if (!status && n % l->rows) status = ask_layout(o, n % l->rows, k, &l->last);
     }
     if (status)
         return onednn_failed(status, err, "a layer of %lld x %lld", (long long)n, (long long)k);
-    struct walk b = {0};
-    while (next_block(out, n, &b)) continue;
-    out->data = memory_array(b.at, half ? sizeof(uint16_t) : sizeof(float), MEMORY_MAX_TENSOR, err);
+    struct block_walk b = {0};
+    while (block_next(l, n, &b)) continue;
+    out->data = memory_array(b.at / sizeof(float), half ? sizeof(uint16_t) : sizeof(float),
+                             MEMORY_MAX_TENSOR, err);
     return out->data ? 0 : ERR_NOMEM;
 }
 
@@ -79,19 +73,20 @@ int block_fill(struct onednn *o, int64_t n, int64_t k, const float *w, struct bl
     float *laid = NULL;
     int rc = 0;
     if (out->half) {
-        laid = onednn_scratch(o, dnnl_memory_desc_get_size(&out->block), err);
+        laid = onednn_scratch(o, dnnl_memory_desc_get_size(&out->layout.block), err);
         if (!laid) rc = ERR_NOMEM;
     }
-    for (struct walk b = {0}; rc == 0 && next_block(out, n, &b);) {
+    for (struct block_walk b = {0}; rc == 0 && block_next(&out->layout, n, &b);) {
+        size_t at = b.at / sizeof(float);
         dnnl_memory_desc_t plain;
         dnnl_status_t status = onednn_plain_weights(NUMERICS_F32, b.rows, k, &plain);
         if (!status)
             status = onednn_reorder(o, &plain, w + b.first * k, b.layout,
-                                    out->half ? laid : whole + b.at);
+                                    out->half ? laid : whole + at);
         if (status)
             rc = onednn_failed(status, err, "a layer of %lld x %lld", (long long)n, (long long)k);
         else if (out->half)
-            vec_bf16(b.values, laid, half + b.at);
+            vec_bf16(b.size / sizeof(float), laid, half + at);
     }
     o->scratch_used = mark;
     return rc;
@@ -132,7 +127,7 @@ static void finish(const struct gemm_layer *l, size_t n, float *sums, float *y, 
 /* The columns of y that a block gives, a tile of rows at a time; `weights` in layout b->layout, or
  * row-major where that is NULL. */
 static int run_block(struct onednn *o, struct tiles *tiles, const struct gemm_layer *l,
-                     const struct walk *b, const float *weights, int64_t m, const float *x,
+                     const struct block_walk *b, const float *weights, int64_t m, const float *x,
                      struct rows y, struct error *err)
 {
     struct gemm_layer part = {
@@ -163,22 +158,23 @@ int block_linear(struct onednn *o, struct tiles *tiles, const struct block_weigh
     const float *rows = widen(o, l->numerics, (size_t)(m * l->k), x.x, x.half, err), *weights;
     if (!rows) goto done;
     if (!w) {
-        struct walk all = {.rows = l->n};
+        struct block_walk all = {.rows = l->n};
         weights = widen(o, l->numerics, (size_t)(l->n * l->k), l->w, NULL, err);
         if (weights) rc = run_block(o, tiles, l, &all, weights, m, rows, y, err);
         goto done;
     }
     float *wide = NULL;
     if (w->half) {
-        wide = onednn_scratch(o, dnnl_memory_desc_get_size(&w->block), err);
+        wide = onednn_scratch(o, dnnl_memory_desc_get_size(&w->layout.block), err);
         if (!wide) goto done;
     }
     rc = 0;
-    int64_t i = 0, end = l->end_block ? l->end_block : block_count(w, l->n);
-    for (struct walk b = {0}; rc == 0 && i < end && next_block(w, l->n, &b); i++) {
+    int64_t i = 0, end = l->end_block ? l->end_block : block_count(&w->layout, l->n);
+    for (struct block_walk b = {0}; rc == 0 && i < end && block_next(&w->layout, l->n, &b); i++) {
         if (i < l->first_block) continue;
-        weights = w->half ? wide : (const float *)w->data + b.at;
-        if (w->half) vec_from_bf16(b.values, (const uint16_t *)w->data + b.at, wide);
+        size_t at = b.at / sizeof(float);
+        weights = w->half ? wide : (const float *)w->data + at;
+        if (w->half) vec_from_bf16(b.size / sizeof(float), (const uint16_t *)w->data + at, wide);
         rc = run_block(o, tiles, l, &b, weights, m, rows, y, err);
     }
 done:

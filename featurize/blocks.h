@@ -1,4 +1,5 @@
-/* Linear layers by f32 products, a block of W's rows after the other: for packed.c and gemm.c alone.
+/* Linear layers by f32 products, a block of W's rows after the other: for packed.c and gemm.c; and
+ * such blocks, for int8.c too.
  *
  *     block_reserve(o, n, k, half, NULL, &weight, &err);    // once a layer: layout and room
  *     block_fill(o, n, k, w, &weight, &err);                // values
@@ -19,13 +20,29 @@
 #include "featurize/onednn.h"
 #include "featurize/tiles.h"
 
-/* W [n, k] in blocks of `rows` rows, the last with what is left, each in the order of oneDNN's f32
- * layout for it. */
+/* W [n, k] in blocks of `rows` rows, the last with what is left, each in a layout of oneDNN's. */
+struct block_layout {
+    int64_t rows;
+    dnnl_memory_desc_t block, last;
+};
+
+/* A walk over the blocks: zero to begin with. */
+struct block_walk {
+    int64_t first, rows; /* rows of W */
+    const dnnl_memory_desc_t *layout;
+    size_t at, size; /* where the block lies, and its length, in bytes of its layout */
+};
+
+/* The next block; false after the last. */
+bool block_next(const struct block_layout *l, int64_t n, struct block_walk *b);
+int64_t block_count(const struct block_layout *l, int64_t n);
+/* Rows of a block whose values are of `size` bytes. */
+int64_t block_rows(int64_t n, int64_t k, size_t size);
+
 struct block_weight {
     void *data; /* owned: float or, when half, bf16; NULL: this layer is not kept so */
     bool half;
-    int64_t rows;
-    dnnl_memory_desc_t block, last;
+    struct block_layout layout; /* of f32 */
 };
 
 /* `like`: a weight of the same n and k, whose layout is taken; NULL: oneDNN is asked, which takes
@@ -37,7 +54,6 @@ int block_reserve(struct onednn *o, int64_t n, int64_t k, bool half,
 int block_fill(struct onednn *o, int64_t n, int64_t k, const float *w, struct block_weight *out,
                struct error *err) MUST_CHECK;
 void block_release(struct block_weight *w);
-int64_t block_count(const struct block_weight *w, int64_t n);
 
 /* As tiles_run, for the blocks that l asks for. w NULL: the layer's own weights, in one block. */
 int block_linear(struct onednn *o, struct tiles *tiles, const struct block_weight *w,

@@ -92,8 +92,13 @@ static const struct block_weight *blocks_of(const struct gemm_layer *l)
 
 int64_t gemm_blocks(const struct gemm_layer *l)
 {
+    if (l->numerics == NUMERICS_INT8) {
+        const struct int8_weight *q = l->packed && l->packed->int8 ? &l->packed->int8[l->weight]
+                                                                   : NULL;
+        return q && q->data ? block_count(&q->layout, l->n) : 1;
+    }
     const struct block_weight *w = blocks_of(l);
-    return w ? block_count(w, l->n) : 1;
+    return w ? block_count(&w->layout, l->n) : 1;
 }
 
 static int weights_missing(struct error *err)

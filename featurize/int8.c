@@ -1,8 +1,8 @@
 /* 8-bit linear layers on oneDNN's u8 x s8 -> s32 product; see int8.h for the arithmetic.
  *
  * Rows go through tiles of a few fixed sizes, the last padded, as in gemm.c; but integers are exact,
- * so no tile has to prove itself. The 32-bit sums are written where y will stand and turned into
- * floats in place, a tile at a time, while they are in cache. */
+ * so no tile has to prove itself. The 32-bit sums of a tile and a block of W are turned into
+ * floats on their way to y, while they are in cache. */
 #include "featurize/int8.h"
 
 #include <math.h>
@@ -109,19 +109,30 @@ static void quantise_weight(int64_t n, int64_t k, const float *w, const float *g
     }
 }
 
-int int8_reserve(struct onednn *o, int64_t n, int64_t k, struct int8_weight *out, struct error *err)
+static dnnl_status_t ask_layout(struct onednn *o, int64_t n, int64_t k, dnnl_memory_desc_t *out)
 {
     struct onednn_matmul tile;
+    dnnl_status_t status = make_tile(o, LARGEST_TILE, n, k, NULL, &tile, out);
+    onednn_matmul_release(&tile);
+    return status;
+}
+
+int int8_reserve(struct onednn *o, int64_t n, int64_t k, struct int8_weight *out, struct error *err)
+{
+    struct block_layout *l = &out->layout;
     *out = (struct int8_weight){0};
     if (k > INT8_MAX_COLUMNS)
         return error_set(err, ERR_USAGE, "a layer of %lld columns: int8 takes at most %d",
                          (long long)k, INT8_MAX_COLUMNS);
-    dnnl_status_t status = make_tile(o, TILE_ROWS[INT8_N_TILES - 1], n, k, NULL, &tile, &out->desc);
-    onednn_matmul_release(&tile);
+    l->rows = block_rows(n, k, 1);
+    dnnl_status_t status = ask_layout(o, l->rows, k, &l->block);
+    if (!status && n % l->rows) status = ask_layout(o, n % l->rows, k, &l->last);
     if (status)
         return onednn_failed(status, err, "an int8 layer of %lld x %lld", (long long)n,
                              (long long)k);
-    out->data = memory_array(1, dnnl_memory_desc_get_size(&out->desc), MEMORY_MAX_TENSOR, err);
+    struct block_walk b = {0};
+    while (block_next(l, n, &b)) continue;
+    out->data = memory_array(b.at, 1, MEMORY_MAX_TENSOR, err);
     out->scale = memory_array((uint64_t)n, sizeof *out->scale, MEMORY_MAX_FILE, err);
     out->offset = memory_array((uint64_t)n, sizeof *out->offset, MEMORY_MAX_FILE, err);
     out->smooth = memory_array((uint64_t)k, sizeof *out->smooth, MEMORY_MAX_FILE, err);
@@ -133,8 +144,6 @@ int int8_reserve(struct onednn *o, int64_t n, int64_t k, struct int8_weight *out
 int int8_fill(struct onednn *o, int64_t n, int64_t k, const float *w, const int8_t *shift,
               struct int8_weight *out, struct error *err)
 {
-    dnnl_memory_desc_t plain;
-    dnnl_dims_t dims = {k, n};
     size_t mark = o->scratch_used;
     int rc = ERR_NOMEM;
     int8_t *q = onednn_scratch(o, (size_t)n * (size_t)k, err);
@@ -145,8 +154,14 @@ int int8_fill(struct onednn *o, int64_t n, int64_t k, const float *w, const int8
         out->smooth[j] = ldexpf(1.0f, -shift[j]);
     }
     quantise_weight(n, k, w, grow, out, q);
-    dnnl_status_t status = dnnl_memory_desc_init_by_tag(&plain, 2, dims, dnnl_s8, dnnl_ba);
-    if (!status) status = onednn_reorder(o, &plain, q, &out->desc, out->data);
+    dnnl_status_t status = dnnl_success;
+    for (struct block_walk b = {0}; !status && block_next(&out->layout, n, &b);) {
+        dnnl_memory_desc_t plain;
+        dnnl_dims_t dims = {k, b.rows};
+        status = dnnl_memory_desc_init_by_tag(&plain, 2, dims, dnnl_s8, dnnl_ba);
+        if (!status)
+            status = onednn_reorder(o, &plain, q + b.first * k, b.layout, (char *)out->data + b.at);
+    }
     rc = status ? onednn_failed(status, err, "an int8 layer of %lld x %lld", (long long)n,
                                 (long long)k)
                 : 0;
@@ -195,27 +210,58 @@ static int choose_tile(int64_t rest)
     return INT8_N_TILES - 1;
 }
 
-/* `rows` rows, at most the tile's. */
-static int run_tile(struct onednn *o, const struct int8_weight *w, const struct gemm_layer *l,
-                    const struct int8_shape *s, int t, int64_t rows, const float *x, float *y,
+/* The primitive of tile t for a block, made when first asked for. */
+static struct onednn_matmul *find_tile(struct onednn *o, struct int8_tiles *tiles, int64_t k, int t,
+                                       const struct block_walk *b, struct error *err)
+{
+    struct int8_shape *s = find_shape(tiles, b->rows, k, err);
+    if (!s) return NULL;
+    dnnl_status_t status = s->tile[t].run ? dnnl_success
+                                          : make_tile(o, TILE_ROWS[t], b->rows, k, b->layout,
+                                                      &s->tile[t], NULL);
+    if (!status) return &s->tile[t];
+    onednn_failed(status, err, "an int8 layer of %lld x %lld", (long long)b->rows, (long long)k);
+    return NULL;
+}
+
+/* The sums of a block's columns, to y. // sums (rows, b->rows) */
+static void finish(const struct int8_weight *w, const struct gemm_layer *l,
+                   const struct block_walk *b, int64_t rows, const float *scale, float *sums,
+                   float *y)
+{
+    size_t n = (size_t)b->rows;
+    const float *bias = l->b ? l->b + b->first : NULL;
+    for (int64_t i = 0; i < rows; i++) {
+        float *from = sums + i * b->rows, *at = y + i * l->n + b->first, *to = l->add ? from : at;
+        finish_row(n, scale[i], w->offset + b->first, w->scale + b->first, bias,
+                   (const sum_t *)from, to);
+        if (l->act != ACT_NONE) activation_run(l->act, n, to, to);
+        if (l->add) vec_add(n, to, at);
+    }
+}
+
+/* `rows` rows, at most the tile's, through the blocks that l asks for. */
+static int run_tile(struct onednn *o, struct int8_tiles *tiles, const struct int8_weight *w,
+                    const struct gemm_layer *l, int t, int64_t rows, const float *x, float *y,
                     struct error *err)
 {
-    size_t mark = o->scratch_used, n = (size_t)s->n, k = (size_t)s->k, tile = (size_t)TILE_ROWS[t];
+    size_t mark = o->scratch_used, k = (size_t)l->k, tile = (size_t)TILE_ROWS[t];
     float scale[LARGEST_TILE];
-    int rc = ERR_NOMEM;
     uint8_t *q = onednn_scratch(o, tile * k, err);
-    bool in_place = rows == TILE_ROWS[t] && !l->add;
-    float *out = in_place ? y : onednn_scratch(o, tile * n * sizeof *out, err);
-    if (!q || !out) goto done;
+    float *sums = onednn_scratch(o, tile * (size_t)w->layout.rows * sizeof *sums, err);
+    int rc = q && sums ? 0 : ERR_NOMEM;
+    if (rc < 0) goto done;
     for (size_t i = 0; i < (size_t)rows; i++)
         scale[i] = quantise_row(k, x + i * k, w->smooth, q + i * k);
     memset(q + (size_t)rows * k, 0, (tile - (size_t)rows) * k);
-    rc = onednn_matmul_run(o, &s->tile[t], q, w->data, NULL, out, err);
-    for (size_t i = 0; rc == 0 && i < (size_t)rows; i++) {
-        float *to = l->add ? out + i * n : y + i * n;
-        finish_row(n, scale[i], w->offset, w->scale, l->b, (const sum_t *)(out + i * n), to);
-        if (l->act != ACT_NONE) activation_run(l->act, n, to, to);
-        if (l->add) vec_add(n, to, y + i * n);
+    int64_t i = 0, end = l->end_block ? l->end_block : block_count(&w->layout, l->n);
+    for (struct block_walk b = {0}; i < end && block_next(&w->layout, l->n, &b); i++) {
+        if (i < l->first_block) continue;
+        const struct onednn_matmul *p = find_tile(o, tiles, l->k, t, &b, err);
+        rc = p ? onednn_matmul_run(o, p, q, (const char *)w->data + b.at, NULL, sums, err)
+               : ERR_NOMEM;
+        if (rc < 0) goto done;
+        finish(w, l, &b, rows, scale, sums, y);
     }
 done:
     o->scratch_used = mark;
@@ -225,20 +271,12 @@ done:
 int int8_linear(struct onednn *o, struct int8_tiles *tiles, const struct int8_weight *w,
                 const struct gemm_layer *l, int64_t m, const float *x, float *y, struct error *err)
 {
-    struct int8_shape *s = find_shape(tiles, l->n, l->k, err);
-    if (!s) return ERR_NOMEM;
-    for (int64_t row = 0; row < m;) {
+    int rc = 0;
+    for (int64_t row = 0; row < m && rc == 0;) {
         int t = choose_tile(m - row);
-        dnnl_status_t status = s->tile[t].run ? dnnl_success
-                                              : make_tile(o, TILE_ROWS[t], l->n, l->k, &w->desc,
-                                                          &s->tile[t], NULL);
-        if (status)
-            return onednn_failed(status, err, "an int8 layer of %lld x %lld", (long long)l->n,
-                                 (long long)l->k);
         int64_t rows = m - row < TILE_ROWS[t] ? m - row : TILE_ROWS[t];
-        int rc = run_tile(o, w, l, s, t, rows, x + row * l->k, y + row * l->n, err);
-        if (rc < 0) return rc;
+        rc = run_tile(o, tiles, w, l, t, rows, x + row * l->k, y + row * l->n, err);
         row += rows;
     }
-    return 0;
+    return rc;
 }

@@ -20,6 +20,7 @@
 #ifndef FEATURIZE_INT8_H
 #define FEATURIZE_INT8_H
 
+#include "featurize/blocks.h"
 #include "featurize/gemm.h"
 #include "featurize/onednn.h"
 
@@ -29,7 +30,7 @@
 
 struct int8_weight {
     void *data; /* owned; NULL: this layer is not in int8 */
-    dnnl_memory_desc_t desc;
+    struct block_layout layout;
     float *scale;    // (n) sw
     float *smooth;   // (k) 2^-shift
     int32_t *offset; // (n) 128 * sum of qw: rows of x are shifted to 1..255, as VNNI takes them

@@ -196,7 +196,7 @@ void packed_observe(struct packed *k, struct observed *o)
 
 bool packed_has_blocks(const struct packed *k)
 {
-    return k && k->blocks && !k->int8;
+    return k && k->blocks;
 }
 
 void packed_free(struct packed *k)

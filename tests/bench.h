@@ -47,6 +47,7 @@ struct bench_entry {
     struct bench_peer *peer;  /* instead of run */
     const char *ask;          /* the line that asks for a round */
     const char *goal;         /* of entry 0 against this one, e.g. ">= 2"; NULL: none is set */
+    bool rested; /* a round begins when the threads of the one before have ceased to spin */
     double seconds[BENCH_MAX_ROUNDS];
 };
 
@@ -265,6 +266,7 @@ static inline void bench_table(const char *title, const char *unit, struct bench
     for (int k = -1; k < rounds; k++)
         for (int i = 0; i < n; i++) {
             if (!bench_present(&e[i])) continue;
+            if (e[i].rested) usleep(300000);
             double s = bench_round(&e[i]);
             if (k >= 0) e[i].seconds[k] = s;
         }

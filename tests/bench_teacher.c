@@ -229,6 +229,7 @@ static void bench_alone(struct teacher *t, enum numerics numerics, struct peers 
     snprintf(title, sizeof title, "%s, one %s alone, %d threads, by the clock",
              is_text ? "XLM-R large" : "ViT-L/14", is_text ? "text of 8 tokens" : "picture",
              threads);
+    for (int i = 0; i < table.n; i++) table.e[i].rested = true;
     bench_table(title, "a second", table.e, table.n, ROUNDS);
     runner_close(one_thread.runner);
 }

@@ -2,6 +2,7 @@
  * where, and that a sequence still stands alone. */
 #include "tests/check.h"
 
+#include "featurize/calibration.h"
 #include "featurize/gemm.h"
 #include "featurize/op.h"
 #include "featurize/vecmath.h"
@@ -193,19 +194,24 @@ TEST(attention_of_bf16_operands)
     params_release(&p);
 }
 
-/* 600 rows of W are three blocks of unequal size, which two and three threads cannot share evenly. */
+/* 1300 rows of W are six blocks of f32 and two of int8, the last ones not full. */
 TEST(a_team_shares_blocks_or_rows_without_a_change)
 {
-    enum { MOST = 40, K = 900, N = 600, TEAM = 3 };
-    w = add("w.weight", 2, (int64_t[]){N, K});
+    enum { MOST = 40, K = 900, N = 1300, TEAM = 3 };
+    w = add("vision_model.encoder.layers.0.mlp.fc1.weight", 2, (int64_t[]){N, K});
     b = add("w.bias", 1, (int64_t[]){N});
     if (params_allocate(&p, &err) < 0) abort();
     for (size_t i = 0; i < p.n_floats; i++) p.w[i] = uniform();
-    for (enum numerics numerics = NUMERICS_F32; numerics <= NUMERICS_BF16; numerics++) {
-        struct packed *packed = packed_new(&p, numerics, &err);
+    struct calibration *c = calibration_plain(&p, &err);
+    for (enum numerics numerics = NUMERICS_F32; numerics <= NUMERICS_INT8; numerics++) {
+        bool int8 = numerics == NUMERICS_INT8;
+        if (int8 && !gemm_int8_is_exact()) break;
+        struct packed *packed = int8 ? packed_new_int8(&p, c, &err)
+                                     : packed_new(&p, numerics, &err);
         struct gemm_layer l = {.numerics = numerics, .packed = packed, .weight = w, .n = N, .k = K};
         CHECK(packed);
-        if (numerics == NUMERICS_F32) CHECK_EQ(gemm_blocks(&l), 3);
+        if (numerics != NUMERICS_BF16 || !gemm_bf16_is_fast())
+            CHECK_EQ(gemm_blocks(&l), int8 ? 2 : 6);
         struct exec *team[TEAM];
         for (int i = 0; i < TEAM; i++) {
             team[i] = exec_of(EXEC_INFER, numerics);
@@ -231,6 +237,7 @@ TEST(a_team_shares_blocks_or_rows_without_a_change)
         for (int i = 0; i < TEAM; i++) end(team[i]);
         packed_free(packed);
     }
+    calibration_free(c);
     params_release(&p);
 }
 
