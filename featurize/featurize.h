@@ -50,7 +50,7 @@ struct featurize_options {
     size_t n_taps;
     uint32_t n_views;              /* of pictures; 1: the teacher's own preprocessing only */
     struct view_plan plan;
-    /* AUTO: what the existing set has; for a new one bf16 where the CPU has it, else f32, never int8 */
+    /* AUTO: what the existing set has; for a new one bf16 where it is fast, else f32, never int8 */
     enum featurize_numerics numerics;
     const char *calibration;       /* INT8: this file is read, or written when it is not there; NULL: none */
     double min_cosine;             /* INT8: what every vector of the sample must have to f32's; 0.99 */

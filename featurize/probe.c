@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include "featurize/calibration.h"
 #include "featurize/effort.h"
 #include "featurize/runner.h"
 #include "store/memory.h"
@@ -43,7 +44,7 @@ static double flop_once(const struct probe *p)
 
 double probe_flop(const struct probe *p)
 {
-    return p->numerics == NUMERICS_INT8 ? 0 : 2 * flop_once(p);
+    return 2 * flop_once(p);
 }
 
 struct trial {
@@ -65,6 +66,11 @@ static int make(struct trial *t, const struct probe *p, struct error *err)
     uint64_t n = (uint64_t)t->n;
     if (!(t->tower = tower_new(&c, err))) return err->code;
     tower_randomise(t->tower, 1);
+    if (p->numerics == NUMERICS_INT8) {
+        struct calibration *plain = calibration_plain(&t->tower->params, err);
+        if (!plain) return err->code;
+        tower_calibrate(t->tower, plain);
+    }
     int rc = tower_pack(t->tower, p->numerics, err);
     if (rc == 0) rc = runner_open(&t->runner, t->tower, p->numerics, n_threads(p), err);
     if (rc < 0) return rc;

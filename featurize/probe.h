@@ -16,12 +16,12 @@
 
 struct probe {
     const struct tower_config *config; /* borrowed */
-    enum numerics numerics;            /* not int8, which needs a calibration */
+    enum numerics numerics;            /* int8: as without smoothing, which takes the same time */
     int n_threads;                     /* 0: as OpenMP has it */
     int n_tokens;                      /* of a text; of pictures it follows */
 };
 
-/* Operations of these two times, as effort_flop counts; 0 where there is no probe (MobileViT, int8). */
+/* Operations of these two times, as effort_flop counts; 0 where there is no probe (MobileViT). */
 double probe_flop(const struct probe *p);
 /* Operations a second, all threads together. */
 int probe_run(const struct probe *p, double *flop_per_s, struct error *err) MUST_CHECK;

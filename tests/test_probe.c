@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include "featurize/effort.h"
+#include "featurize/gemm.h"
 #include "featurize/runner.h"
 #include "store/memory.h"
 #include "tests/check.h"
@@ -103,11 +104,21 @@ TEST(its_price_is_that_of_one_block)
     one.layers = 1;
     double block = effort_flop(&one, 0, &final, 1);
     CHECK_NEAR(probe_flop(&p), 2 * 3 * RUNNER_PICTURES * block, 1);
-    p.numerics = NUMERICS_INT8;
-    CHECK(probe_flop(&p) == 0);
     one.arch = ARCH_MOBILEVIT;
     p = (struct probe){&one, NUMERICS_F32, 1, 0};
     CHECK(probe_flop(&p) == 0);
+}
+
+TEST(any_numerics_can_be_timed)
+{
+    struct error err = {0};
+    for (enum numerics n = NUMERICS_F32; n <= NUMERICS_INT8; n++) {
+        struct probe p = {&picture, n, 1, 0};
+        double rate = 0;
+        if (n == NUMERICS_INT8 && !gemm_int8_is_exact()) break;
+        CHECK_OK(probe_run(&p, &rate, &err), &err);
+        CHECK(rate > 1e8);
+    }
 }
 
 TEST(memory_that_is_out_is_an_error)
