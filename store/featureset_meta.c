@@ -190,7 +190,11 @@ uint64_t featureset_block_checksum(const uint8_t *record, size_t n)
 
 int featureset_name_error(const struct featureset *fs, int rc, struct error *err)
 {
-    if (rc < 0) error_prefix(err, "feature set %s: ", fs->folder);
+    if (rc == 0 || !err) return rc;
+    if (strncmp(err->text, fs->folder, strlen(fs->folder)) == 0) /* the environment names it, too */
+        error_prefix(err, "feature set ");
+    else
+        error_prefix(err, "feature set %s: ", fs->folder);
     return rc;
 }
 
