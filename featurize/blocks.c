@@ -35,11 +35,7 @@ bool block_next(const struct block_layout *l, int64_t n, struct block_walk *b)
 
 static dnnl_status_t ask_layout(struct onednn *o, int64_t n, int64_t k, dnnl_memory_desc_t *out)
 {
-    struct onednn_matmul tile;
-    struct onednn_linear shape = {.numerics = NUMERICS_F32, .n = n, .k = k};
-    dnnl_status_t status = onednn_linear_make(o, &shape, PACKED_TILE_ROWS, NULL, &tile, out);
-    onednn_matmul_release(&tile);
-    return status;
+    return onednn_linear_layout(o, NUMERICS_F32, n, k, PACKED_TILE_ROWS, out);
 }
 
 int block_reserve(struct onednn *o, int64_t n, int64_t k, bool half,

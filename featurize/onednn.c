@@ -187,6 +187,16 @@ dnnl_status_t onednn_linear_make(struct onednn *o, const struct onednn_linear *l
     return status;
 }
 
+dnnl_status_t onednn_linear_layout(struct onednn *o, enum numerics numerics, int64_t n, int64_t k,
+                                   int64_t m, dnnl_memory_desc_t *layout)
+{
+    struct onednn_matmul tile;
+    struct onednn_linear shape = {.numerics = numerics, .n = n, .k = k};
+    dnnl_status_t status = onednn_linear_make(o, &shape, m, NULL, &tile, layout);
+    onednn_matmul_release(&tile);
+    return status;
+}
+
 dnnl_status_t onednn_plain_weights(enum numerics numerics, int64_t n, int64_t k,
                                    dnnl_memory_desc_t *desc)
 {

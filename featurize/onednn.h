@@ -80,6 +80,9 @@ struct onednn_linear {
 dnnl_status_t onednn_linear_make(struct onednn *o, const struct onednn_linear *l, int64_t m,
                                  const dnnl_memory_desc_t *weights, struct onednn_matmul *p,
                                  dnnl_memory_desc_t *taken);
+/* The layout that oneDNN chooses for W [n, k] with m rows of x; takes milliseconds. */
+dnnl_status_t onednn_linear_layout(struct onednn *o, enum numerics numerics, int64_t n, int64_t k,
+                                   int64_t m, dnnl_memory_desc_t *layout);
 /* W [n, k] row-major, seen as the (k, n) matrix that a linear layer multiplies by. */
 dnnl_status_t onednn_plain_weights(enum numerics numerics, int64_t n, int64_t k,
                                    dnnl_memory_desc_t *desc);

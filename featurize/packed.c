@@ -39,11 +39,8 @@ static int whole_reserve(struct onednn *o, enum numerics numerics, int64_t n, in
     if (like) {
         out->desc = like->desc;
     } else {
-        struct onednn_matmul tile;
-        struct onednn_linear shape = {.numerics = numerics, .n = n, .k = cols};
-        dnnl_status_t status = onednn_linear_make(o, &shape, PACKED_TILE_ROWS, NULL, &tile,
-                                                  &out->desc);
-        onednn_matmul_release(&tile);
+        dnnl_status_t status = onednn_linear_layout(o, numerics, n, cols, PACKED_TILE_ROWS,
+                                                    &out->desc);
         if (status)
             return onednn_failed(status, err, "a layer of %lld x %lld", (long long)n,
                                  (long long)cols);
